@@ -1,0 +1,1 @@
+"""The process that a party runs a codec in: ``python -I -m keyquorum_plugin_api.codec_host --help``."""
