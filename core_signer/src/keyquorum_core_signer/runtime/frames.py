@@ -147,6 +147,13 @@ def pack_event(number: int, event: Event) -> bytes:
 
 def unpack_event(frame: Frame) -> Event:
     """The event in a frame; FrameError if it holds none."""
+    try:
+        return _event(frame)
+    except (struct.error, UnicodeDecodeError):
+        raise FrameError("an event that does not parse") from None
+
+
+def _event(frame: Frame) -> Event:
     match frame.kind:
         case Kind.OUTGOING:
             return Outgoing(*unpack_delivery(frame.body))

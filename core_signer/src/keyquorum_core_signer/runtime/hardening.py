@@ -66,7 +66,7 @@ def _prctl(option: int, value: int) -> bool:
     if sys.platform != "linux":
         return False
     unsigned = ctypes.c_ulong
-    return _libc().prctl(option, unsigned(value), unsigned(0), unsigned(0), unsigned(0)) == 0
+    return bool(_libc().prctl(option, unsigned(value), unsigned(0), unsigned(0), unsigned(0)) == 0)
 
 
 def _forbid_core_files() -> bool:
@@ -81,7 +81,7 @@ def _lock_memory() -> bool:
     """Lock all pages, as they come into use. Under a finite limit a later allocation would fail, so then not at all."""
     if sys.platform != "linux" or not _may_lock_without_limit():
         return False
-    return _libc().mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0
+    return bool(_libc().mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0)
 
 
 def _may_lock_without_limit() -> bool:

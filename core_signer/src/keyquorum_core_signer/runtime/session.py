@@ -47,6 +47,14 @@ from keyquorum_core_signer.wire.identity import IdentityKey
 R = TypeVar("R")
 
 
+class SessionBroken(Exception):
+    """Proves a bug of ours: the program raised what no protocol raises. Only the name of its type is kept."""
+
+
+class SessionAbandoned(Exception):
+    """The host gave the session up: its deadline passed, or somebody else failed. Proves nothing about anybody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """An envelope for one party's channel. What is for all has the same bytes for each."""
@@ -78,18 +86,10 @@ class Finished(Generic[R]):
 class Failed:
     """Why there will be no result. The error holds no secret, and no frame that does."""
 
-    error: ProtocolError | ProtocolMisuse | "SessionBroken" | "SessionAbandoned"
+    error: ProtocolError | ProtocolMisuse | SessionBroken | SessionAbandoned
 
 
 Status: TypeAlias = Running | AtCheckpoint | Finished[R] | Failed
-
-
-class SessionBroken(Exception):
-    """Proves a bug of ours: the program raised what no protocol raises. Only the name of its type is kept."""
-
-
-class SessionAbandoned(Exception):
-    """The host gave the session up: its deadline passed, or somebody else failed. Proves nothing about anybody."""
 
 
 class Session(Generic[R]):

@@ -38,6 +38,7 @@ from keyquorum_core_signer.runtime.session import (
     Outgoing,
     SessionAbandoned,
     SessionBroken,
+    Status,
 )
 
 
@@ -51,7 +52,8 @@ def load_factory(path: str) -> Callable[[bytes], JobOpener]:
 @dataclass(slots=True)
 class _Run:
     job: Job
-    reported: int = 0  # rounds
+    rounds_reported: int = 0
+    status_reported: Status[Any] | None = None
 
 
 class Worker:
@@ -99,9 +101,12 @@ class Worker:
         """What a step of the session means for the host: first what others wait for."""
         yield from outgoing
         session = run.job.session
-        while run.reported < session.rounds_completed:
-            run.reported += 1
-            yield events.Progress(run.reported)
+        while run.rounds_reported < session.rounds_completed:
+            run.rounds_reported += 1
+            yield events.Progress(run.rounds_reported)
+        if session.status is run.status_reported:
+            return
+        run.status_reported = session.status
         match session.status:
             case AtCheckpoint(value):
                 yield events.Checkpoint(run.job.checkpoint(value))
