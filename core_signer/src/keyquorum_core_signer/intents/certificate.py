@@ -155,13 +155,15 @@ def certificate_hash(data: bytes) -> bytes:
 def assemble_certificate(data: bytes, signatures: Mapping[str, bytes]) -> certificate_pb2.SignedKeyCertificate:
     """Put certificate bytes together with signatures by node id, in the certificate's order of nodes.
 
-    Raises KeyError for a node without a signature.
+    Raises IntentError for bytes that are no certificate, and for a node without a signature.
     """
+    node_ids = parse_certificate(data).node_ids
+    if not signatures.keys() >= set(node_ids):
+        raise fields.invalid("certificate: the signature of a node is missing")
     return certificate_pb2.SignedKeyCertificate(
         certificate=data,
         signatures=[
-            certificate_pb2.NodeSignature(node_id=node_id, signature=signatures[node_id])
-            for node_id in parse_certificate(data).node_ids
+            certificate_pb2.NodeSignature(node_id=node_id, signature=signatures[node_id]) for node_id in node_ids
         ],
     )
 

@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from keyquorum_core_signer.intents import fields
 from keyquorum_core_signer.intents.errors import IntentError, RosterError
 from keyquorum_core_signer.intents.limits import PARTIES_MAX, THRESHOLD_MIN
+from keyquorum_core_signer.wire.certificates import CertificateError, check_identity_certificate
 from keyquorum_core_signer.wire.codec import hash_typed
 from keyquorum_core_signer.wire.identity import verify
 
@@ -211,14 +210,10 @@ def _check(roster: Roster) -> None:
 def _check_identity(node: Node, what: str) -> None:
     if normalize_certificate(node.identity_certificate, f"{what}: identity_certificate") != node.identity_certificate:
         raise RosterError(f"{what}: identity_certificate is not in its one spelling")
-    certificate = x509.load_pem_x509_certificate(node.identity_certificate.encode())
-    key = certificate.public_key()
-    if not isinstance(key, Ed25519PublicKey) or key.public_bytes_raw() != node.identity_key:
-        raise RosterError(f"{what}: identity_certificate is not one of its identity_key")
     try:
-        certificate.verify_directly_issued_by(certificate)
-    except (ValueError, TypeError, InvalidSignature):
-        raise RosterError(f"{what}: identity_certificate is not signed by its identity_key") from None
+        check_identity_certificate(node.identity_certificate, node.node_id, node.identity_key)
+    except CertificateError as error:
+        raise RosterError(f"{what}: {error}") from None
 
 
 def _check_transport(name: str, pem: str) -> None:

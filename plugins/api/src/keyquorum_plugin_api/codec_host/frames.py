@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
-FRAME_BYTES_MAX: Final = 4 * 1024 * 1024  # sixteen 64 KiB messages and a large payload, in base64, with room to spare
+FRAME_BYTES_MAX: Final = 2 * 1024 * 1024  # sixteen 64 KiB messages in base64, with room to spare
 
 _LENGTH_BYTES: Final = 4
 
