@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 
 class InvalidEncoding(ValueError):
@@ -47,6 +48,9 @@ class Scalar:
     def to_bytes(self) -> bytes:
         """The canonical encoding, ``group.scalar_length`` bytes in the suite's byte order."""
         return self.group.encode_scalar(self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a scalar may be secret and is not pickled")
 
     def _same(self, other: "Scalar") -> None:
         if self.group is not other.group:

@@ -93,12 +93,7 @@ def sign(
 
 def prepare(suite: FrostSuite, group_key: Point, message: bytes, commitments: CommitmentList) -> SigningPackage:
     """Sections 4.4 to 4.6: the binding factors, the group commitment and the challenge of one signature."""
-    encoded = b"".join(
-        suite.group.scalar(i).to_bytes() + B_i.hiding.to_bytes() + B_i.binding.to_bytes()
-        for i, B_i in commitments.items()
-    )
-    prefix = group_key.to_bytes() + suite.h4(message) + suite.h5(encoded)
-    rho = {i: suite.h1(prefix + suite.group.scalar(i).to_bytes()) for i in commitments}
+    rho = {i: suite.h1(data) for i, data in binding_factor_inputs(suite, group_key, message, commitments).items()}
     R = suite.group.sum(
         point for i, B_i in commitments.items() for point in (B_i.hiding, suite.group.multiply(B_i.binding, rho[i]))
     )
@@ -107,6 +102,18 @@ def prepare(suite: FrostSuite, group_key: Point, message: bytes, commitments: Co
         raise ProtocolAbort("the group commitment is the identity", ())
     challenge = suite.h2(R.to_bytes() + group_key.to_bytes() + message)
     return SigningPackage(group_key, message, commitments, rho, R, challenge)
+
+
+def binding_factor_inputs(
+    suite: FrostSuite, group_key: Point, message: bytes, commitments: CommitmentList
+) -> dict[PartyId, bytes]:
+    """Sections 4.3 and 4.4: what each signer's binding factor is hashed from; every part has a fixed length."""
+    identifiers = {i: suite.group.scalar(i).to_bytes() for i in commitments}
+    encoded = b"".join(
+        identifiers[i] + B_i.hiding.to_bytes() + B_i.binding.to_bytes() for i, B_i in commitments.items()
+    )
+    prefix = group_key.to_bytes() + suite.h4(message) + suite.h5(encoded)
+    return {i: prefix + identifier for i, identifier in identifiers.items()}
 
 
 def signature_share(package: SigningPackage, me: PartyId, nonces: NoncePair, weighted: Scalar) -> Scalar:
