@@ -3,8 +3,10 @@
 
 # The first Python that the locks are resolved for.
 SUPPORTED := import sys; raise SystemExit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
-PYTHON ?= $(or $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
+ifndef PYTHON
+PYTHON := $(or $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
 	$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p)))),python3)
+endif
 VENV := .venv/bin
 HSM ?= soft
 STATE ?= .devnet
