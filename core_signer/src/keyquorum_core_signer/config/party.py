@@ -80,6 +80,7 @@ class PartyConfig(Section):
     roster: ConfigPath
     identity_key: ConfigPath
     listen: Address
+    reflection: bool = False  # gRPC reflection, for development
     transport: Transport
     store: Store
     kek: Annotated[SoftKek | Pkcs11Kek, Field(discriminator="kind")]

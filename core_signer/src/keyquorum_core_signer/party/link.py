@@ -1,0 +1,294 @@
+"""One coordinator's stream, seen from the party: its nonces, its channels, its sessions.
+
+Everything here ends with the stream. Frames are handled in the order in which they arrive, without waiting: what takes
+time runs in a task of its own.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+
+from keyquorum_core_signer.codecs.pool import CodecPool
+from keyquorum_core_signer.intents.certificate import verify_certificate
+from keyquorum_core_signer.intents.effects import codec_ref_to_proto
+from keyquorum_core_signer.intents.errors import IntentError
+from keyquorum_core_signer.party.activation import activate
+from keyquorum_core_signer.party.attestation import Attestor
+from keyquorum_core_signer.party.mesh import ChannelMesh
+from keyquorum_core_signer.party.metrics import CHANNELS
+from keyquorum_core_signer.party.nonces import NONCE_BYTES, SessionNonces
+from keyquorum_core_signer.party.refusal import INTENT_INVALID, INTERNAL, OVERLOADED, Refusal
+from keyquorum_core_signer.party.session import PartySession, SessionServices, session_id
+from keyquorum_core_signer.store.ports import StoreError
+from keyquorum_core_signer.wire.channel import PairwiseChannel, PinnedPeer
+from keyquorum_core_signer.wire.envelope import peek_session
+from keyquorum_core_signer.wire.identity import IdentityKey
+from keyquorum_protos.party.v1 import party_pb2
+from keyquorum_protos.signer.v1 import signer_pb2
+
+TEND_S: Final = 0.5  # how often channels are looked after
+_log = structlog.get_logger("party.link")
+
+
+class LinkOverflow(Exception):
+    """Says that the coordinator does not take what it is sent: the link ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLimits:
+    """What one coordinator can make this party hold."""
+
+    sessions: int
+    nonces: int
+    outgoing_frames: int
+    session_s_max: float
+
+
+@dataclass(frozen=True, slots=True)
+class LinkServices:
+    """What every link of a party uses."""
+
+    session: SessionServices
+    identity: IdentityKey
+    codecs: CodecPool
+    attestor: Attestor
+    limits: LinkLimits
+    version: str
+
+
+class Link:
+    """A stream from its hello on. ``outgoing`` holds what the coordinator is to be sent, None at the end."""
+
+    def __init__(self, services: LinkServices, coordinator_id: str) -> None:
+        self._services = services
+        self._coordinator_id = coordinator_id
+        self._node_id = services.session.node_id
+        self._roster = services.session.roster
+        self.outgoing: asyncio.Queue[party_pb2.LinkResponse | None] = asyncio.Queue(services.limits.outgoing_frames)
+        self._nonces = SessionNonces(secrets.token_bytes, services.limits.nonces)
+        self._sessions: dict[bytes, PartySession] = {}
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        me = self._roster.node(self._node_id)
+        self._mesh = ChannelMesh(
+            [(node.node_id, me.index < node.index) for node in self._roster.nodes if node is not me],
+            self._open_channel,
+            transmit=self._transmit,
+            deliver=self._deliver,
+            changed=self._channels_changed,
+            clock=time.monotonic,
+        )
+
+    async def open(self) -> None:
+        """Introduce this party, offer nonces, start looking after channels."""
+        prepared = await self._services.session.store.prepared_keys()
+        hello = party_pb2.PartyHello(
+            node_id=self._node_id,
+            cell_id=self._roster.cell_id,
+            roster_hash=self._roster.roster_hash,
+            version=self._services.version,
+            codecs=[codec_ref_to_proto(ref) for ref in self._services.codecs.refs],
+            kek_kind=self._services.session.custody.kek_kind,
+            prepared_key_ids=[record.key_id for record in prepared],
+        )
+        self.send(party_pb2.LinkResponse(hello=hello))
+        self._offer_nonces()
+        self._spawn(self._tend())
+
+    def handle(self, frame: party_pb2.LinkRequest) -> None:
+        """Take one frame; never waits. :class:`LinkOverflow` ends the link."""
+        match frame.WhichOneof("frame"):
+            case "relay":
+                relay = frame.relay
+                self._mesh.receive(relay.node_id, relay.channel_id, relay.data)
+            case "start":
+                self._start(frame.start)
+            case "abort":
+                self._abort(frame.abort)
+            case "peers":
+                self._mesh.reach(frame.peers.node_ids)
+            case "attest":
+                self._spawn(self._attest(frame.attest))
+            case "activate":
+                self._spawn(self._activate(frame.activate))
+            case other:
+                _log.warning("frame ignored", frame=other or "unknown", coordinator=self._coordinator_id)
+
+    async def close(self) -> None:
+        """End everything that belongs to the link."""
+        tasks = [*self._tasks, *self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._mesh.reach(())
+
+    def send(self, frame: party_pb2.LinkResponse) -> None:
+        """Queue a frame for the coordinator; :class:`LinkOverflow` when it does not take them."""
+        try:
+            self.outgoing.put_nowait(frame)
+        except asyncio.QueueFull:
+            raise LinkOverflow from None
+
+    def send_peer(self, node_id: str, frame: bytes) -> bool:
+        """Send a frame in the pairwise channel with ``node_id``; False where none stands."""
+        return self._mesh.send(node_id, frame)
+
+    def _start(self, start: party_pb2.StartSession) -> None:
+        try:
+            session = self._make_session(start)
+        except Refusal as refusal:
+            self._refuse(start.route, refusal)
+            return
+        self._sessions[session.session_id] = session
+        task = asyncio.create_task(session.run())
+        self._running[start.route] = task
+
+        def ended(finished: asyncio.Task[None]) -> None:
+            self._sessions.pop(session.session_id, None)
+            self._running.pop(start.route, None)
+            self._report_failure(finished)
+
+        task.add_done_callback(ended)
+        self._offer_nonces()
+
+    def _make_session(self, start: party_pb2.StartSession) -> PartySession:
+        if start.route in self._running:
+            raise Refusal(INTENT_INVALID, "the route is taken", rule="route")
+        if len(self._running) >= self._services.limits.sessions:
+            raise Refusal(OVERLOADED, "this party runs as many sessions as it may", retriable=True)
+        services = self._services.session
+        ordered = services.admission.read(start.intent, start.authorization)
+        participants = tuple((entry.node_id, entry.nonce) for entry in start.participants)
+        self._check_participants(participants)
+        own = dict(participants)[self._node_id]
+        if not self._nonces.redeem(own):
+            raise Refusal(
+                INTENT_INVALID, "not a nonce that this party offered and nobody used", rule="nonce", retriable=True
+            )
+        deadline_s = min(start.deadline_ms / 1000, self._services.limits.session_s_max)
+        return PartySession(
+            services=services,
+            link=self,
+            route=start.route,
+            ordered=ordered,
+            participants=tuple(node_id for node_id, _ in participants),
+            session_id=session_id(ordered.digest, self._roster.roster_hash, participants),
+            deadline_s=deadline_s,
+            traceparent=start.traceparent,
+        )
+
+    def _check_participants(self, participants: tuple[tuple[str, bytes], ...]) -> None:
+        nodes = [self._roster.find_node(node_id) for node_id, _ in participants]
+        indices = [node.index for node in nodes if node is not None]
+        if len(indices) != len(nodes) or indices != sorted(set(indices)):
+            raise Refusal(
+                INTENT_INVALID, "the participants are not distinct nodes in the roster's order", rule="participants"
+            )
+        if self._node_id not in dict(participants):
+            raise Refusal(INTENT_INVALID, "this party is not a participant", rule="participants")
+        if any(len(nonce) != NONCE_BYTES for _, nonce in participants):
+            raise Refusal(INTENT_INVALID, f"a nonce has {NONCE_BYTES} bytes", rule="nonce")
+
+    def _abort(self, abort: party_pb2.AbortSession) -> None:
+        task = self._running.get(abort.route)
+        if task is not None:
+            task.cancel()
+
+    def _refuse(self, route: int, refusal: Refusal) -> None:
+        error = refusal.to_proto(signer_pb2.OPERATION_STATE_PREPARE_SIGN)
+        self.send(party_pb2.LinkResponse(result=party_pb2.SessionResult(route=route, error=error)))
+
+    async def _attest(self, request: party_pb2.AttestAddress) -> None:
+        answer = party_pb2.Attested(route=request.route)
+        try:
+            async with asyncio.timeout(self._services.limits.session_s_max):
+                await self._services.attestor.attest(request, answer)
+        except Refusal as refusal:
+            answer.error.CopyFrom(refusal.to_proto(signer_pb2.OPERATION_STATE_UNSPECIFIED))
+        except (StoreError, TimeoutError):
+            failure = Refusal(INTERNAL, "this party cannot attest now", retriable=True)
+            answer.error.CopyFrom(failure.to_proto(signer_pb2.OPERATION_STATE_UNSPECIFIED))
+        self.send(party_pb2.LinkResponse(attested=answer))
+
+    async def _activate(self, request: party_pb2.ActivateKey) -> None:
+        answer = party_pb2.KeyActivated()
+        services = self._services.session
+        try:
+            certificate = verify_certificate(request.certificate, self._roster)
+            answer.key_id = certificate.key_id
+            await activate(services.store, certificate, request.certificate, services.now_ms())
+            answer.active = True
+        except (IntentError, Refusal) as error:
+            answer.detail = error.detail
+        except StoreError:
+            answer.detail = "the share store cannot be written"
+        self.send(party_pb2.LinkResponse(activated=answer))
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(TEND_S)
+            self._mesh.tend()
+
+    def _offer_nonces(self) -> None:
+        fresh = self._nonces.replenish()
+        if fresh:
+            self.send(party_pb2.LinkResponse(nonces=party_pb2.SessionNonces(nonces=fresh)))
+
+    def _open_channel(self, peer: str, channel_id: bytes, *, initiate: bool) -> PairwiseChannel:
+        node = self._roster.node(peer)
+        pinned = PinnedPeer(node.node_id, node.identity_key, node.identity_certificate)
+        make: Callable[..., PairwiseChannel] = PairwiseChannel.client if initiate else PairwiseChannel.server
+        return make(
+            self._services.identity,
+            self._node_id,
+            pinned,
+            cell_id=self._roster.cell_id,
+            channel_id=channel_id,
+            utc=datetime.now(UTC),
+            now=time.monotonic(),
+        )
+
+    def _transmit(self, peer: str, channel_id: bytes, data: bytes) -> None:
+        relay = party_pb2.Relay(node_id=peer, channel_id=channel_id, data=data)
+        self.send(party_pb2.LinkResponse(relay=relay))
+
+    def _deliver(self, peer: str, frame: bytes) -> None:
+        identifier = peek_session(frame)
+        session = self._sessions.get(identifier) if identifier is not None else None
+        if session is not None:
+            session.receive(peer, frame)
+
+    def _channels_changed(self) -> None:
+        standing = self._mesh.standing()
+        CHANNELS.labels(self._coordinator_id).set(len(standing))
+        changed = party_pb2.ChannelsChanged(node_ids=standing)
+        self.send(party_pb2.LinkResponse(channels=changed))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if len(self._tasks) >= self._services.limits.sessions:
+            work.close()
+            raise LinkOverflow
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._report_failure)
+
+    def _report_failure(self, task: asyncio.Task[None]) -> None:
+        """A task that failed in a way that nobody foresaw ends the link, loudly."""
+        if task.cancelled() or task.exception() is None:
+            return
+        error = task.exception()
+        _log.error("link task failed", error=type(error).__name__, coordinator=self._coordinator_id, exc_info=error)
+        self.end()
+
+    def end(self) -> None:
+        """Have the stream end after what is queued is sent, or at once where nothing more fits."""
+        while self.outgoing.full():
+            self.outgoing.get_nowait()
+        self.outgoing.put_nowait(None)

@@ -1,0 +1,15 @@
+"""What a party measures of itself; documented in docs/metrics.md."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SESSIONS: Final = Counter("keyquorum_party_sessions_total", "Sessions that ended at this party", ["kind", "outcome"])
+SESSION_SECONDS: Final = Histogram(
+    "keyquorum_party_session_seconds",
+    "From a coordinator's order to the result",
+    ["kind"],
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20),
+)
+LINKS: Final = Gauge("keyquorum_party_links", "Coordinators whose link is open")
+CHANNELS: Final = Gauge("keyquorum_party_channels", "Pairwise channels that stand", ["coordinator"])
