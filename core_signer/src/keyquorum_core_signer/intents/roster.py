@@ -5,20 +5,18 @@ keys, the tenants' root keys) and not how they are reached (addresses and TLS ce
 replace alone).
 """
 
-import binascii
 import ipaddress
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from keyquorum_core_signer.intents import fields
 from keyquorum_core_signer.intents.errors import IntentError, RosterError
 from keyquorum_core_signer.intents.limits import PARTIES_MAX, THRESHOLD_MIN
+from keyquorum_core_signer.intents.tables import Table, normalize_certificate, parse_toml
 from keyquorum_core_signer.wire.certificates import CertificateError, check_identity_certificate
 from keyquorum_core_signer.wire.codec import hash_typed
 from keyquorum_core_signer.wire.identity import verify
@@ -29,7 +27,6 @@ ROSTER_VERSION = 1
 _INDEX_MAX = (
     2**16 - 1
 )  # an index is never given twice, so a cell that outlives its nodes needs more than it has parties
-_FILE_BYTES_MAX = 1024 * 1024
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 
 
@@ -107,12 +104,8 @@ class Roster:
     @classmethod
     def parse(cls, data: bytes, source: str = "roster") -> "Roster":
         """Read a roster's TOML bytes; ``source`` names them in errors."""
-        if len(data) > _FILE_BYTES_MAX:
-            raise RosterError(f"{source}: larger than {_FILE_BYTES_MAX} bytes")
         try:
-            return _from_table(_Table("roster", tomllib.loads(data.decode())))
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise RosterError(f"{source}: not TOML: {error}") from None
+            return _from_table(parse_toml(data, "roster"))
         except RosterError as error:
             raise RosterError(f"{source}: {error.detail}") from None
 
@@ -154,15 +147,6 @@ class Roster:
         """Whether the pinned node ``node_id`` signed ``data`` for the purpose ``tag``; False for an unknown node."""
         node = self.find_node(node_id)
         return node is not None and verify(node.identity_key, tag, data, signature)
-
-
-def normalize_certificate(pem: str, what: str) -> str:
-    """Exactly one PEM certificate, in its one spelling; raises RosterError naming ``what``."""
-    try:
-        (certificate,) = x509.load_pem_x509_certificates(pem.encode())
-    except ValueError:
-        raise RosterError(f"{what}: not exactly one PEM certificate") from None
-    return certificate.public_bytes(Encoding.PEM).decode()
 
 
 def _roster_hash(roster: Roster) -> bytes:
@@ -240,65 +224,7 @@ def _check_address(address: str, what: str) -> None:
         raise RosterError(f"{what}: address is host:port") from None
 
 
-class _Table:
-    """A TOML table read strictly: each key once, of the expected type, and none left over."""
-
-    def __init__(self, name: str, value: object) -> None:
-        if not isinstance(value, dict):
-            raise RosterError(f"{name}: not a table")
-        self.name = name
-        self._left: dict[str, object] = dict(value)
-
-    def text(self, key: str) -> str:
-        value = self._take(key)
-        if not isinstance(value, str):
-            raise RosterError(f"{self.name}.{key}: not a string")
-        return value
-
-    def integer(self, key: str) -> int:
-        value = self._take(key)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise RosterError(f"{self.name}.{key}: not an integer")
-        return value
-
-    def key_bytes(self, key: str) -> bytes:
-        return _unhex(self.text(key), f"{self.name}.{key}")
-
-    def keys_bytes(self, key: str) -> tuple[bytes, ...]:
-        return tuple(_unhex(entry, f"{self.name}.{key}") for entry in self._list(key))
-
-    def certificate(self, key: str) -> str:
-        return normalize_certificate(self.text(key), f"{self.name}.{key}")
-
-    def tables(self, key: str) -> "list[_Table]":
-        return [_Table(f"{key}[{i}]", entry) for i, entry in enumerate(self._list(key) if key in self._left else [])]
-
-    def finish(self) -> None:
-        if self._left:
-            raise RosterError(f"{self.name}: unknown key {min(self._left)!r}")
-
-    def _list(self, key: str) -> list[object]:
-        value = self._take(key)
-        if not isinstance(value, list):
-            raise RosterError(f"{self.name}.{key}: not a list")
-        return value
-
-    def _take(self, key: str) -> object:
-        if key not in self._left:
-            raise RosterError(f"{self.name}.{key}: missing")
-        return self._left.pop(key)
-
-
-def _unhex(text: object, what: str) -> bytes:
-    if not isinstance(text, str) or text != text.lower():
-        raise RosterError(f"{what}: not lower-case hexadecimal")
-    try:
-        return binascii.unhexlify(text)
-    except ValueError:
-        raise RosterError(f"{what}: not lower-case hexadecimal") from None
-
-
-def _from_table(table: _Table) -> Roster:
+def _from_table(table: Table) -> Roster:
     if table.integer("version") != ROSTER_VERSION:
         raise RosterError(f"roster.version: only {ROSTER_VERSION} is known")
     cell_id = table.text("cell_id")
