@@ -91,10 +91,10 @@ def _may_lock_without_limit() -> bool:
 
 def _has_capability(number: int) -> bool:
     try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
+        status = Path("/proc/self/status").read_bytes()
     except OSError:
         return False
-    effective = next((line for line in status.splitlines() if line.startswith("CapEff:")), "CapEff: 0")
+    effective = next((line for line in status.splitlines() if line.startswith(b"CapEff:")), b"CapEff: 0")
     return bool(int(effective.split()[1], 16) >> number & 1)
 
 
