@@ -138,7 +138,7 @@ class Simulator:
 
     def _deliver(self, packet: Packet) -> None:
         state = self.parties[packet.recipient]
-        if state.step is None or packet.round < state.round:
+        if state.step is None:
             return
         place = (packet.round, packet.sender, packet.private)
         if state.arrived.setdefault(place, packet.payload) != packet.payload:

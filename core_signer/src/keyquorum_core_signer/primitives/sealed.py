@@ -40,6 +40,13 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedSecret:
+    """The Diffie-Hellman value of two parties' keys."""
+
+    value: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SealingKey:
     """The ephemeral key pair of one party in one session."""
 
@@ -50,22 +57,22 @@ class SealingKey:
         """32 bytes."""
         return X25519PrivateKey.from_private_bytes(self.secret).public_key().public_bytes_raw()
 
-    def shared(self, peer: bytes) -> bytes:
-        """The Diffie-Hellman value with a peer's public key; :class:`InvalidKey` if that is of small order."""
+    def shared(self, peer: bytes) -> SharedSecret:
+        """The value shared with a peer's public key; :class:`InvalidKey` if that is of small order."""
         try:
             public = X25519PublicKey.from_public_bytes(peer)
-            return X25519PrivateKey.from_private_bytes(self.secret).exchange(public)
+            return SharedSecret(X25519PrivateKey.from_private_bytes(self.secret).exchange(public))
         except ValueError:
             raise InvalidKey("a public key of small order or wrong length") from None
 
 
-def seal(shared: bytes, place: Place, plaintext: bytes) -> bytes:
+def seal(shared: SharedSecret, place: Place, plaintext: bytes) -> bytes:
     """Seal under the shared value of sender and recipient; at most one message per place."""
     bound = associated_data(_TAG, place)
     return ChaCha20Poly1305(_key(shared, bound)).encrypt(_NONCE, plaintext, bound)
 
 
-def unseal(shared: bytes, place: Place, sealed: bytes) -> bytes:
+def unseal(shared: SharedSecret, place: Place, sealed: bytes) -> bytes:
     """Inverse of :func:`seal`; :class:`CannotOpen` for anything else."""
     bound = associated_data(_TAG, place)
     try:
@@ -74,5 +81,5 @@ def unseal(shared: bytes, place: Place, sealed: bytes) -> bytes:
         raise CannotOpen("not sealed under these keys for this place") from None
 
 
-def _key(shared: bytes, bound: bytes) -> bytes:
-    return HKDF(hashes.SHA256(), KEY_LENGTH, salt=None, info=bound).derive(shared)
+def _key(shared: SharedSecret, bound: bytes) -> bytes:
+    return HKDF(hashes.SHA256(), KEY_LENGTH, salt=None, info=bound).derive(shared.value)

@@ -4,7 +4,7 @@ from typing import Final
 
 from keyquorum_core_signer.groups.ciphersuite import Group, InvalidEncoding, Scalar
 from keyquorum_core_signer.primitives import possession, vss
-from keyquorum_core_signer.primitives.sealed import CannotOpen, Place, unseal
+from keyquorum_core_signer.primitives.sealed import CannotOpen, Place, SharedSecret, unseal
 from keyquorum_core_signer.primitives.transcript import digest
 from keyquorum_core_signer.protocols.dkg.messages import KeygenCommitment, KeygenOpening, KeygenShare
 from keyquorum_core_signer.protocols.rounds import PartyId
@@ -34,7 +34,9 @@ def opening_fault(
     return None
 
 
-def open_share(group: Group, shared: bytes, place: Place, dealt: KeygenShare, opening: KeygenOpening) -> Scalar | None:
+def open_share(
+    group: Group, shared: SharedSecret, place: Place, dealt: KeygenShare, opening: KeygenOpening
+) -> Scalar | None:
     """The share that a dealer sealed for ``place.recipient``; ``None`` unless it is the committed polynomial's."""
     try:
         share = group.decode_scalar(unseal(shared, place, dealt.sealed))

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from keyquorum_core_signer.groups.ciphersuite import Group, Scalar
 from keyquorum_core_signer.groups.suites import Suite
 from keyquorum_core_signer.primitives import possession, shamir, vss
-from keyquorum_core_signer.primitives.sealed import InvalidKey, Place, SealingKey, seal
+from keyquorum_core_signer.primitives.sealed import InvalidKey, Place, SealingKey, SharedSecret, seal
 from keyquorum_core_signer.primitives.transcript import associated_data, digest
 from keyquorum_core_signer.protocols.context import bind
 from keyquorum_core_signer.protocols.dkg import dealing
@@ -129,7 +129,9 @@ def _random_scalar(group: Group, rng: Rng) -> Scalar:
     return group.reduce_wide(rng(_WIDE))
 
 
-def _agree(ctx: Context, sealing: SealingKey, commitments: Mapping[PartyId, KeygenCommitment]) -> dict[PartyId, bytes]:
+def _agree(
+    ctx: Context, sealing: SealingKey, commitments: Mapping[PartyId, KeygenCommitment]
+) -> dict[PartyId, SharedSecret]:
     """The Diffie-Hellman value with every other party."""
     shared, small_order = {}, []
     for j in ctx.others():

@@ -51,7 +51,9 @@ def sign(
 
     # Round 1, commitment. RFC 9591 section 5.1: fresh (d_i, e_i) for each message.
     nonces = [NoncePair(suite, share.secret, rng) for _ in messages]
-    inbox = yield from exchange(ctx, FrostCommitments(tuple(pair.commitment for pair in nonces)))
+    commitments = FrostCommitments(tuple(pair.commitment for pair in nonces))
+    _refuse_repetition(commitments)
+    inbox = yield from exchange(ctx, commitments)
     received: dict[PartyId, FrostCommitments] = dict(inbox.broadcast)
     abort_if("one commitment per message", (i for i, m in received.items() if len(m.commitments) != len(messages)))
 
@@ -160,3 +162,10 @@ def _children(
     except UnusableIndex as error:
         raise ProtocolMisuse(str(error)) from None
     return [by_path[path] for _, path in messages]
+
+
+def _refuse_repetition(own: FrostCommitments) -> None:
+    """A generator that is stuck repeats nonces within a batch, and two messages under one nonce reveal the share."""
+    points = {point for B_i in own.commitments for point in (B_i.hiding, B_i.binding)}
+    if len(points) != 2 * len(own.commitments):
+        raise ProtocolMisuse("the random generator repeats itself")
