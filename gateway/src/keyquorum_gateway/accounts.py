@@ -1,0 +1,84 @@
+"""Accounts: addresses that the parties attested and that the codec installed here derives as well."""
+
+import time
+
+from keyquorum_gateway.certificates import (
+    Refused,
+    VerifiedKey,
+    verify_attestation,
+    verify_certificate,
+    verify_derivation,
+)
+from keyquorum_gateway.chains import DescribedChain
+from keyquorum_gateway.identifiers import ACCOUNT, new_identifier
+from keyquorum_gateway.problems import OperationFailed, Problem
+from keyquorum_gateway.roster import Roster
+from keyquorum_gateway.signer_client import SignerClient
+from keyquorum_gateway.state.database import Database
+from keyquorum_gateway.state.wallets import Account, AccountTaken, Wallet, WalletKey, Wallets, insert_account
+from keyquorum_gateway.telemetry import Metrics
+
+
+class AccountBook:
+    """Opens accounts."""
+
+    def __init__(
+        self, database: Database, wallets: Wallets, client: SignerClient, roster: Roster, metrics: Metrics
+    ) -> None:
+        self._database = database
+        self._wallets = wallets
+        self._client = client
+        self._roster = roster
+        self._metrics = metrics
+
+    async def open(self, wallet: Wallet, chain: DescribedChain, position: int) -> Account:
+        """The account at a position, made if there is none.
+
+        Raises ``SigningError`` where the parties do not attest, :class:`OperationFailed` ``attestation-refused`` where
+        what they sent does not prove the address.
+        """
+        existing = self._wallets.account_at(wallet.id, chain.chain, position)
+        if existing is not None:
+            return existing
+        key = self.key_for(wallet, chain)
+        path = (position,) if position else ()
+        codec = chain.codec.codec
+        signed = await self._client.attest_address(key.id, path, chain.chain, codec.name)
+        try:
+            attested = verify_attestation(signed, self.certified(key), self._roster)
+            verify_derivation(attested, codec, path=path, chain=chain.chain)
+        except Refused as refusal:
+            self._metrics.refusals.labels(refusal.code).inc()
+            raise OperationFailed(refusal.code, refusal.detail) from None
+        account = Account(
+            id=new_identifier(ACCOUNT),
+            tenant_id=wallet.tenant_id,
+            wallet_id=wallet.id,
+            key_id=key.id,
+            chain=chain.chain,
+            position=position,
+            address=attested.address,
+            public_key=attested.public_key,
+            attestation=signed,
+            created_ms=time.time_ns() // 1_000_000,
+        )
+        try:
+            await self._database.write(lambda connection: insert_account(connection, account))
+        except AccountTaken:
+            made = self._wallets.account_at(wallet.id, chain.chain, position)
+            if made is None:
+                raise
+            return made
+        return account
+
+    def key_for(self, wallet: Wallet, chain: DescribedChain) -> WalletKey:
+        """The wallet's key of the chain's scheme; a 422 problem where it has none."""
+        scheme = chain.codec.codec.scheme
+        for key in self._wallets.keys(wallet.id):
+            if key.scheme == scheme:
+                return key
+        raise Problem("no-key-for-chain", f"the wallet has no {scheme} key, which {chain.chain} needs")
+
+    def certified(self, key: WalletKey) -> VerifiedKey:
+        """What the key's certificate proves, checked against the roster as it is now."""
+        return verify_certificate(key.certificate, self._roster)

@@ -1,0 +1,103 @@
+"""Signs messages: a chain's own message format through its codec, or raw bytes where the key's policy allows them."""
+
+import time
+from typing import TypeAlias
+
+from keyquorum_gateway.identity import InitiatorKey
+from keyquorum_gateway.intents import IntentComposer, PayloadOrder, RawOrder, authorize, ceremony_id
+from keyquorum_gateway.operations.ceremony_runner import CeremonyRunner
+from keyquorum_gateway.operations.engine import LiveOperation, OperationEngine, Outcome, Write
+from keyquorum_gateway.operations.record import Ceremony, SignaturePlan, SignatureResult
+from keyquorum_gateway.problems import Failure, OperationFailed
+from keyquorum_gateway.signatures import verifies
+from keyquorum_gateway.state.wallets import Account, WalletKey, Wallets
+from keyquorum_gateway.telemetry import Metrics
+from keyquorum_plugin_api.codec import Decoded
+
+SignOrder: TypeAlias = PayloadOrder | RawOrder
+
+
+class MessageSigning:
+    """The program of operations of kind ``signature``."""
+
+    def __init__(
+        self,
+        *,
+        engine: OperationEngine,
+        ceremonies: CeremonyRunner,
+        composer: IntentComposer,
+        key: InitiatorKey,
+        wallets: Wallets,
+        metrics: Metrics,
+        validity_s: tuple[int, int],
+    ) -> None:
+        self._engine = engine
+        self._ceremonies = ceremonies
+        self._composer = composer
+        self._key = key
+        self._wallets = wallets
+        self._metrics = metrics
+        self._validity_s = validity_s
+
+    async def run(self, live: LiveOperation) -> Outcome:
+        """One ceremony, and the check of its signature by a library that had no part in it."""
+        operation, plan = live.operation, _plan(live)
+        account = self._wallets.account(plan.account_id, operation.tenant_id)
+        key = self._wallets.key(account.key_id) if account else None
+        if account is None or key is None:
+            raise OperationFailed("internal", "the account is gone")
+        ceremony = operation.ceremonies[-1] if operation.ceremonies else self._begin(live, account, key, plan)
+        if ceremony.authorization is None:
+            return Outcome.AWAITING_INITIATOR
+        terminal = await self._ceremonies.run(live, ceremony)
+        if len(terminal.signatures) != 1 or not verifies(
+            key.scheme, account.public_key, plan.message, terminal.signatures[0]
+        ):
+            self._metrics.refusals.labels("signature").inc()
+            raise OperationFailed("protocol-abort", "the signature that came back does not verify")
+        operation.result = SignatureResult(
+            account.id, key.scheme, account.public_key, plan.message, terminal.signatures[0], operation.signing_ms
+        )
+        return Outcome.DONE
+
+    def suspend(self, _live: LiveOperation) -> Write | None:
+        """The operation holds everything."""
+        return None
+
+    async def abandon(self, _live: LiveOperation, _failure: Failure) -> Write | None:
+        """Nothing was reserved."""
+        return None
+
+    def _begin(self, live: LiveOperation, account: Account, key: WalletKey, plan: SignaturePlan) -> Ceremony:
+        wallet = live.wallet or self._wallets.wallet(account.wallet_id, account.tenant_id)
+        if wallet is None:
+            raise OperationFailed("internal", "the wallet is gone")
+        client = live.operation.client_initiated
+        valid_until_ms = int((time.time() + self._validity_s[client]) * 1000)
+        intent = self._composer.sign(
+            _order(account, key, plan),
+            tenant_id=wallet.tenant_id,
+            initiator_key=wallet.initiator_key,
+            valid_until_ms=valid_until_ms,
+        )
+        ceremony = Ceremony("sign", ceremony_id(intent), key.id, key.scheme, intent, valid_until_ms)
+        if not client:
+            ceremony.authorization = authorize(intent, self._key)
+        live.operation.ceremonies.append(ceremony)
+        self._engine.publish(live, "built")
+        return ceremony
+
+
+def _order(account: Account, key: WalletKey, plan: SignaturePlan) -> SignOrder:
+    unsigned, codec = plan.unsigned, plan.codec
+    if unsigned is None or codec is None:
+        return RawOrder(key.id, key.scheme, plan.message, account.path)
+    decoded = Decoded(unsigned.requests, unsigned.effects)
+    return PayloadOrder(key.id, key.scheme, unsigned.chain, codec, unsigned.payload, decoded)
+
+
+def _plan(live: LiveOperation) -> SignaturePlan:
+    plan = live.operation.plan
+    if not isinstance(plan, SignaturePlan):
+        raise TypeError("a signature operation has a signature plan")
+    return plan

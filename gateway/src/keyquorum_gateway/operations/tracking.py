@@ -1,0 +1,197 @@
+"""Follows transactions on their chains: broadcasts stored bytes until a node has them, then watches until the end.
+
+Only bytes that are already stored are broadcast, so that a crash at any point leads to the same bytes again. What a
+transaction's end is, its chain says: a node that is down or answers oddly changes nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from keyquorum_gateway.adapter_calls import READ_S, SUBMIT_S, adapter_call
+from keyquorum_gateway.bounds import BROADCAST_RETRY_S, FOLLOW_RETRY_S
+from keyquorum_gateway.chains import Chains, ReadyChain
+from keyquorum_gateway.problems import Failure, OperationFailed, Problem, failure_of
+from keyquorum_gateway.state.database import Database
+from keyquorum_gateway.state.transactions import Transaction, Transactions, TransactionState, save_transaction
+from keyquorum_gateway.telemetry import Metrics
+from keyquorum_plugin_api.chain import TransactionState as ChainState
+from keyquorum_plugin_api.chain import TransactionStatus
+from keyquorum_plugin_api.codec import SignedTransaction
+from keyquorum_plugin_api.errors import ChainError, ChainUnavailable, Expired, OutcomeUnknown
+
+BROADCAST_S: Final = 120.0
+"""How long an operation waits for a node to take its bytes; the tracker goes on after that."""
+
+_KNOWN: Final = frozenset({ChainState.PENDING, ChainState.INCLUDED, ChainState.CONFIRMED})
+_ENDS: Final = {
+    ChainState.CONFIRMED: TransactionState.CONFIRMED,
+    ChainState.FAILED: TransactionState.FAILED,
+    ChainState.EXPIRED: TransactionState.EXPIRED,
+}
+
+
+@dataclass(slots=True)
+class _Tracked:
+    transaction: Transaction
+    submitted: "asyncio.Future[Transaction]"
+    task: "asyncio.Task[None] | None" = field(default=None)
+
+
+class TransactionTracker:
+    """One task per transaction whose end is not known."""
+
+    def __init__(self, database: Database, transactions: Transactions, chains: Chains, metrics: Metrics) -> None:
+        self._database = database
+        self._transactions = transactions
+        self._chains = chains
+        self._metrics = metrics
+        self._tracked: dict[str, _Tracked] = {}
+        self._log: Any = structlog.get_logger("keyquorum_gateway.tracking")
+
+    async def broadcast(self, transaction: Transaction) -> Transaction:
+        """Have a node take the signed bytes; the submitted transaction.
+
+        Raises ``ChainError`` where the node refuses them for good, :class:`OperationFailed` ``outcome-unknown`` where no
+        node could be asked for :data:`BROADCAST_S`. The bytes are followed to their end either way.
+        """
+        submitted = self.track(transaction)
+        try:
+            async with asyncio.timeout(BROADCAST_S):
+                return await asyncio.shield(submitted)
+        except TimeoutError:
+            raise OperationFailed("outcome-unknown", "no node took the bytes yet; they are tried on") from None
+
+    def track(self, transaction: Transaction) -> "asyncio.Future[Transaction]":
+        """Follow a signed or submitted transaction; the future tells when a node has it."""
+        known = self._tracked.get(transaction.id)
+        if known is None:
+            known = _Tracked(transaction, asyncio.get_running_loop().create_future())
+            known.submitted.add_done_callback(_seen)
+            self._tracked[transaction.id] = known
+            known.task = asyncio.create_task(self._follow(known), name=transaction.id)
+        return known.submitted
+
+    def recover(self) -> int:
+        """Take up every stored transaction whose end is not known; how many."""
+        found = self._transactions.in_flight()
+        for transaction in found:
+            self.track(transaction)
+        return len(found)
+
+    async def close(self) -> None:
+        """Stop; what is stored is taken up at the next start."""
+        tasks = [tracked.task for tracked in self._tracked.values() if tracked.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, tracked: _Tracked) -> None:
+        try:
+            if tracked.transaction.state is TransactionState.SIGNED:
+                await self._broadcast_until_known(tracked)
+            if not tracked.submitted.done():
+                tracked.submitted.set_result(tracked.transaction)
+            await self._watch_until_ended(tracked)
+        except ChainError as refusal:
+            await self._end_refused(tracked, refusal)
+        finally:
+            self._tracked.pop(tracked.transaction.id, None)
+            if not tracked.submitted.done():
+                tracked.submitted.cancel()
+
+    async def _broadcast_until_known(self, tracked: _Tracked) -> None:
+        """Send the same bytes until a node has them; raises the ``ChainError`` with which one refuses them for good."""
+        transaction, pause = tracked.transaction, BROADCAST_RETRY_S[0]
+        signed = SignedTransaction(transaction.transfer.chain, transaction.raw, transaction.txid)
+        while True:
+            try:
+                chain = self._ready(transaction)
+                async with adapter_call(chain.chain, "submit", SUBMIT_S):
+                    await chain.adapter.submit(signed)
+                break
+            except (ChainUnavailable, OutcomeUnknown):
+                pass
+            except ChainError as refusal:
+                status = await self._ask(transaction)
+                if status is not None and status.state in _KNOWN:
+                    break
+                if status is not None or isinstance(refusal, Expired) or type(refusal) is not ChainError:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, BROADCAST_RETRY_S[1])
+        await self._save(tracked, state=TransactionState.SUBMITTED)
+
+    async def _watch_until_ended(self, tracked: _Tracked) -> None:
+        pause = FOLLOW_RETRY_S[0]
+        while True:
+            try:
+                chain = self._ready(tracked.transaction)
+                async with adapter_call(chain.chain, "stream_status", None):
+                    stream = chain.adapter.stream_status(tracked.transaction.txid, tracked.transaction.unsigned)
+                    async for status in stream:
+                        pause = FOLLOW_RETRY_S[0]
+                        if await self._note(tracked, status):
+                            return
+            except ChainError as error:
+                self._log.info("tracking.retry", transaction_id=tracked.transaction.id, reason=error.code)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, FOLLOW_RETRY_S[1])
+
+    async def _note(self, tracked: _Tracked, status: TransactionStatus) -> bool:
+        """Store what the chain says; whether it is the end."""
+        transaction = tracked.transaction
+        end = _ENDS.get(status.state)
+        changes: dict[str, Any] = {
+            "confirmations": status.confirmations,
+            "block": status.block,
+            "detail": status.detail,
+            "state": end or transaction.state,
+        }
+        if end is TransactionState.FAILED:
+            changes["error"] = Failure("transaction-rejected", status.detail or "its effect was refused", "included")
+        elif end is TransactionState.EXPIRED:
+            changes["error"] = Failure("transaction-expired", status.detail or "it was never included", "submitted")
+        if any(getattr(transaction, name) != value for name, value in changes.items()):
+            await self._save(tracked, **changes)
+        if end is not None:
+            self._metrics.transactions.labels(transaction.transfer.chain, end).inc()
+        return end is not None
+
+    async def _end_refused(self, tracked: _Tracked, refusal: ChainError) -> None:
+        state = TransactionState.EXPIRED if isinstance(refusal, Expired) else TransactionState.FAILED
+        await self._save(tracked, state=state, error=failure_of(refusal, "broadcasting"))
+        self._metrics.transactions.labels(tracked.transaction.transfer.chain, state).inc()
+        if not tracked.submitted.done():
+            tracked.submitted.set_exception(refusal)
+
+    async def _ask(self, transaction: Transaction) -> TransactionStatus | None:
+        """What the chain knows of the transaction; None where it cannot be asked."""
+        with suppress(ChainError):
+            chain = self._ready(transaction)
+            async with adapter_call(chain.chain, "get_status", READ_S):
+                return await chain.adapter.get_status(transaction.txid, transaction.unsigned)
+        return None
+
+    def _ready(self, transaction: Transaction) -> ReadyChain:
+        try:
+            return self._chains.find(transaction.transfer.chain, transaction.tenant_id).ready()
+        except Problem as problem:
+            raise ChainUnavailable(problem.detail) from None
+
+    async def _save(self, tracked: _Tracked, **changes: Any) -> None:
+        tracked.transaction = replace(tracked.transaction, updated_ms=time.time_ns() // 1_000_000, **changes)
+        save: Callable[[Any], None] = partial(save_transaction, transaction=tracked.transaction)
+        await self._database.write(save)
+
+
+def _seen(future: "asyncio.Future[Transaction]") -> None:
+    """Whoever waits gets the exception; where nobody does, it is not an error of the loop."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,219 @@
+"""Moves money: build, approve, have it signed, store the signed bytes, broadcast those and no others.
+
+Every step starts from what is stored, so that a turn after a restart, or after a client's authorization, goes on where
+the last one ended. Nothing is built a second time once an intent for it exists.
+"""
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from keyquorum_gateway.adapter_calls import BUILD_S, DISCARD_S, adapter_call
+from keyquorum_gateway.chain_signer import SigningTicket, signing
+from keyquorum_gateway.chains import Chains, ReadyChain
+from keyquorum_gateway.effects import AdapterRefused, approve_transfer
+from keyquorum_gateway.identity import InitiatorKey
+from keyquorum_gateway.intents import IntentComposer, PayloadOrder, authorize, ceremony_id
+from keyquorum_gateway.operations.ceremony_runner import CeremonyRunner
+from keyquorum_gateway.operations.engine import LiveOperation, OperationEngine, Outcome, Write
+from keyquorum_gateway.operations.record import Ceremony
+from keyquorum_gateway.operations.tracking import TransactionTracker
+from keyquorum_gateway.problems import Failure, OperationFailed, Problem
+from keyquorum_gateway.state.transactions import Transaction, Transactions, TransactionState, save_transaction
+from keyquorum_gateway.state.wallets import Account, Wallet, Wallets
+from keyquorum_gateway.telemetry import Metrics
+from keyquorum_plugin_api.chain import ChainAdapter
+from keyquorum_plugin_api.codec import SignedTransaction, SignerAccount, TransferIntent, UnsignedTransaction
+from keyquorum_plugin_api.errors import ChainError, SignatureInvalid
+
+_NEVER_SIGNED: Final = frozenset(
+    {
+        "policy-denied",
+        "intent-invalid",
+        "key-not-found",
+        "scheme-unavailable",
+        "authorization-expired",
+        "adapter-refused",
+        "fee-too-high",
+        "external-id-taken",
+        "interrupted",
+    }
+)
+"""Failures after which no party has signed or will sign: what was reserved for the payload is free again."""
+
+
+RECOVERY_S: Final = 60.0
+"""How long an operation that a restart found unfinished waits for its chain's node."""
+
+
+class Transfers:
+    """The program of operations of kind ``transaction``."""
+
+    def __init__(
+        self,
+        *,
+        engine: OperationEngine,
+        ceremonies: CeremonyRunner,
+        composer: IntentComposer,
+        key: InitiatorKey,
+        wallets: Wallets,
+        transactions: Transactions,
+        tracker: TransactionTracker,
+        chains: Chains,
+        metrics: Metrics,
+        validity_s: tuple[int, int],
+    ) -> None:
+        self._engine = engine
+        self._ceremonies = ceremonies
+        self._composer = composer
+        self._key = key
+        self._wallets = wallets
+        self._transactions = transactions
+        self._tracker = tracker
+        self._chains = chains
+        self._metrics = metrics
+        self._validity_s = validity_s
+
+    async def run(self, live: LiveOperation) -> Outcome:
+        """From wherever the transaction stands to its broadcast, or to where the client has to sign the intent."""
+        transaction = self._transaction(live)
+        account = self._wallets.account(transaction.account_id, transaction.tenant_id)
+        wallet = self._wallets.wallet(account.wallet_id, transaction.tenant_id) if account else None
+        if account is None or wallet is None:
+            raise OperationFailed("internal", "the transaction's account is gone")
+        found = self._chains.find(transaction.transfer.chain, transaction.tenant_id)
+        chain = await found.until_ready(RECOVERY_S if live.recovered else 0)
+        if not live.operation.ceremonies:
+            if live.recovered:
+                raise OperationFailed("interrupted", "the gateway was restarted while the transaction was being built")
+            await self._build(live, chain, account, wallet)
+        if live.operation.ceremonies[-1].authorization is None:
+            return Outcome.AWAITING_INITIATOR
+        if not self._transaction(live).raw:
+            await self._sign(live, chain)
+        if transaction.transfer.submit:
+            self._engine.publish(live, "broadcasting")
+            live.transaction = await self._tracker.broadcast(self._transaction(live))
+            self._engine.publish(live, "submitted", detail=live.transaction.txid)
+        return Outcome.DONE
+
+    def suspend(self, live: LiveOperation) -> Write | None:
+        """The transaction waits with its operation."""
+        return self._store(live, state=TransactionState.AWAITING_INITIATOR)
+
+    async def abandon(self, live: LiveOperation, failure: Failure) -> Write | None:
+        """Give back what was reserved, if it is certain that nothing was signed; the transaction has failed."""
+        transaction = self._transaction(live)
+        if failure.code in _NEVER_SIGNED and transaction.unsigned is not None:
+            with suppress(Problem):
+                chain = self._chains.find(transaction.transfer.chain, transaction.tenant_id).ready()
+                await _discard(chain.adapter, transaction.unsigned)
+        if transaction.state in (TransactionState.EXPIRED, TransactionState.FAILED):
+            return None
+        if transaction.raw:
+            return None
+        return self._store(live, state=TransactionState.FAILED, error=failure)
+
+    async def _build(self, live: LiveOperation, chain: ReadyChain, account: Account, wallet: Wallet) -> None:
+        """Build, approve, and make the one intent."""
+        transaction = self._transaction(live)
+        transfer, codec = transaction.transfer, chain.codec
+        source = SignerAccount(account.address, account.public_key, account.path)
+        wanted = TransferIntent(
+            transfer.chain, source, transfer.destination, transfer.asset, transfer.amount, transfer.memo
+        )
+        self._engine.publish(live, "building")
+        async with adapter_call(chain.chain, "build_transfer", BUILD_S):
+            unsigned = await chain.adapter.build_transfer(wanted, dict(transfer.options))
+        try:
+            approved = approve_transfer(
+                codec.codec,
+                unsigned,
+                wanted,
+                fee_asset=chain.info.native_asset,
+                fee_ceiling=int(chain.config.fee_ceiling),
+            )
+        except ChainError as error:
+            self._metrics.refusals.labels(error.code).inc()
+            await _discard(chain.adapter, unsigned)
+            raise
+        client = live.operation.client_initiated
+        valid_until_ms = int((time.time() + self._validity_s[client]) * 1000)
+        scheme = codec.codec.scheme
+        order = PayloadOrder(
+            account.key_id, scheme, chain.chain, codec.ref, approved.unsigned.payload, approved.decoded
+        )
+        intent = self._composer.sign(
+            order, tenant_id=wallet.tenant_id, initiator_key=wallet.initiator_key, valid_until_ms=valid_until_ms
+        )
+        ceremony = Ceremony("sign", ceremony_id(intent), account.key_id, scheme, intent, valid_until_ms)
+        if not client:
+            ceremony.authorization = authorize(intent, self._key)
+        live.operation.ceremonies.append(ceremony)
+        live.transaction = replace(
+            transaction, unsigned=approved.unsigned, fee=approved.fee, fee_asset=chain.info.native_asset
+        )
+        self._engine.publish(live, "built", detail=f"fee {approved.fee}")
+
+    async def _sign(self, live: LiveOperation, chain: ReadyChain) -> None:
+        """Let the adapter have the approved payload signed, and keep exactly what our own codec makes of the signatures."""
+        transaction, ceremony = self._transaction(live), live.operation.ceremonies[-1]
+        unsigned = transaction.unsigned
+        if unsigned is None:
+            raise AssertionError("an intent exists only for a built payload")
+
+        async def obtain() -> tuple[bytes, ...]:
+            store = self._store(live, state=TransactionState.SIGNING, operation_id=live.operation.id)
+            return (await self._ceremonies.run(live, ceremony, store)).signatures
+
+        ticket = SigningTicket(unsigned, obtain)
+        signed = await self._through_adapter(chain, ticket)
+        try:
+            expected = chain.codec.codec.combine(unsigned, ticket.signatures)
+        except SignatureInvalid:
+            self._metrics.refusals.labels("signature").inc()
+            raise OperationFailed("protocol-abort", "the signatures that came back do not verify") from None
+        if signed != expected:
+            self._metrics.refusals.labels("adapter-refused").inc()
+            raise AdapterRefused("the adapter made other bytes of the signatures than the codec")
+        store = self._store(live, state=TransactionState.SIGNED, raw=expected.raw, txid=expected.txid)
+        self._engine.publish(live, "signed", detail=expected.txid)
+        await self._engine.persist(live, store)
+
+    async def _through_adapter(self, chain: ReadyChain, ticket: SigningTicket) -> SignedTransaction | None:
+        """What the adapter returns. Errors of the signing side count as such, whatever the adapter made of them."""
+        try:
+            async with adapter_call(chain.chain, "sign", None):
+                with signing(ticket):
+                    signed: SignedTransaction | None = await chain.adapter.sign(ticket.approved)
+        except ChainError:
+            if ticket.error is not None:
+                raise ticket.error from None
+            if not ticket.signatures:
+                raise
+            return None
+        if not ticket.signatures:
+            raise ticket.error or AdapterRefused("the adapter did not have the payload signed")
+        return signed
+
+    def _transaction(self, live: LiveOperation) -> Transaction:
+        if live.transaction is None:
+            live.transaction = self._transactions.get(live.operation.transaction_id)
+        if live.transaction is None:
+            raise OperationFailed("interrupted", "the gateway was restarted before the transaction was stored")
+        return live.transaction
+
+    def _store(self, live: LiveOperation, **changes: object) -> Write:
+        """Change the transaction and return the command that stores it."""
+        now_ms = time.time_ns() // 1_000_000
+        live.transaction = replace(self._transaction(live), updated_ms=now_ms, **changes)  # type: ignore[arg-type]
+        return partial(save_transaction, transaction=live.transaction)
+
+
+async def _discard(adapter: ChainAdapter, unsigned: UnsignedTransaction) -> None:
+    """Release reservations; a failure leaves them to their own time limit."""
+    with suppress(ChainError):
+        async with adapter_call(unsigned.chain, "discard", DISCARD_S):
+            await adapter.discard(unsigned)

@@ -1,0 +1,73 @@
+"""Stored operations and their events."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import apsw
+
+from keyquorum_gateway.operations.record import EVENT, OPERATION, Operation, OperationEvent
+from keyquorum_gateway.state.database import Database
+from keyquorum_gateway.state.paging import Listing, Page, PageRequest
+
+
+class StoredOperations:
+    """Queries over stored operations; what is still running is fresher in the engine."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, operation_id: str) -> Operation | None:
+        """An operation."""
+        row = self._database.read_one("SELECT document FROM operations WHERE id = ?", (operation_id,))
+        return OPERATION.validate_json(row[0]) if row else None
+
+    def events(self, operation_id: str) -> list[OperationEvent]:
+        """Its events, in order."""
+        rows = self._database.read(
+            "SELECT event FROM operation_events WHERE operation_id = ? ORDER BY sequence", (operation_id,)
+        )
+        return [EVENT.validate_json(row[0]) for row in rows]
+
+    def page(self, tenant_id: str, page: PageRequest) -> Page[Operation]:
+        """Operations of a tenant, newest first."""
+        return _OPERATIONS.page(self._database, page, tenant_id=tenant_id)
+
+    def open(self) -> tuple[Operation, ...]:
+        """Every operation without a terminal state, oldest first."""
+        rows = self._database.read(
+            "SELECT document FROM operations WHERE state IN ('running', 'awaiting_initiator') ORDER BY id"
+        )
+        return tuple(OPERATION.validate_json(row[0]) for row in rows)
+
+
+def saving(operation: Operation, events: Sequence[OperationEvent]) -> Callable[[apsw.Connection], None]:
+    """A command that stores the operation as it is now, and events that are not stored yet."""
+    document = OPERATION.dump_json(operation).decode()
+    rows = [(operation.id, event.sequence, EVENT.dump_json(event).decode()) for event in events]
+    values = (
+        operation.id,
+        operation.tenant_id,
+        operation.kind,
+        operation.state,
+        document,
+        operation.created_ms,
+        operation.updated_ms,
+    )
+
+    def command(connection: apsw.Connection) -> None:
+        connection.execute(
+            "INSERT INTO operations (id, tenant_id, kind, state, document, created_ms, updated_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state,"
+            " document = excluded.document, updated_ms = excluded.updated_ms",
+            values,
+        )
+        connection.executemany(
+            "INSERT INTO operation_events (operation_id, sequence, event) VALUES (?, ?, ?)"
+            " ON CONFLICT (operation_id, sequence) DO NOTHING",
+            rows,
+        )
+
+    return command
+
+
+_OPERATIONS: Final = Listing("operations", "id, document", lambda row: OPERATION.validate_json(row[1]))
