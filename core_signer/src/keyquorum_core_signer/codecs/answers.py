@@ -47,6 +47,7 @@ class Description:
     ref: CodecRef
     namespace: str
     scheme: str
+    payload_names_chain: bool
     confinement: Mapping[str, str]
 
 
@@ -74,17 +75,19 @@ def parse_response(body: bytes, identifier: int) -> dict[str, Any]:
 
 def read_description(result: Mapping[str, Any], pinned: CodecRef) -> Description:
     """What the worker says that it loaded, which must be what was pinned."""
-    name, namespace, scheme, version, sha256, confinement = _record(
-        result, "name", "namespace", "scheme", "version", "sha256", "confinement"
+    name, namespace, scheme, version, sha256, names_chain, confinement = _record(
+        result, "name", "namespace", "scheme", "version", "sha256", "payload_names_chain", "confinement"
     )
     if (name, version, sha256) != (pinned.name, pinned.version, pinned.sha256.hex()):
         raise CodecFault("the worker loaded another codec than the pinned one")
     if not _NAMESPACE.fullmatch(_text(namespace)) or scheme not in fields.PUBLIC_KEY_BYTES:
         raise CodecFault("the codec's namespace or scheme is unknown")
+    if type(names_chain) is not bool:
+        raise CodecFault("the codec does not say whether its payloads name their chain")
     states = dict(zip(_CONFINEMENT, _record(confinement, *_CONFINEMENT), strict=True))
     if any(states[wall] not in allowed for wall, allowed in _CONFINEMENT.items()):
         raise CodecFault("the worker reports its confinement in unknown words")
-    return Description(pinned, namespace, scheme, states)
+    return Description(pinned, namespace, scheme, names_chain, states)
 
 
 def read_address(result: Mapping[str, Any]) -> str:
@@ -110,6 +113,7 @@ def read_decoded(
         signers=tuple(signer for _, signer in pairs),
         effects=tuple(_effect(entry) for entry in _list(effects, EFFECTS_MAX)),
         accounts=tuple(accounts),
+        payload_names_chain=description.payload_names_chain,
     )
 
 

@@ -16,6 +16,9 @@ delegate  always denied: no amount bounds what control of an account is worth
 message   nothing
 ========= ============================================================================================
 
+Where a payload does not say which chain it is for, the intent's word for it proves nothing: what is signed for a test
+network is valid on the real one. Such a payload is denied unless all limits of its namespace are for the intent's chain.
+
 An effect whose source is not the key's is denied too, whatever it is: an address spelt in another way must not make an
 outflow uncounted. Sponsored fees are therefore out of reach under this policy.
 """
@@ -118,6 +121,7 @@ def decide_sign(  # noqa: PLR0917 - all that a decision rests on, in the order i
     else:
         denials.extend(_explained(command, decoded))
         denials.extend(_effects(decoded))
+        denials.extend(_chain(decoded, certificate.policy))
         over, spends = _outflow(decoded, certificate)
         denials.extend(over)
     return Decision(tuple(denials), () if denials else spends)
@@ -201,6 +205,16 @@ def _explained(command: Sign, decoded: Decoded) -> Iterator[Denial]:
     for what, claimed, found in comparisons:
         if claimed != found:
             yield _invalid(f"{what}-mismatch", f"{what}: this party's codec finds something else than the intent names")
+
+
+def _chain(decoded: Decoded, policy: Policy) -> Iterator[Denial]:
+    here = f"{decoded.chain}/"
+    if any(effect.asset and not effect.asset.startswith(here) for effect in decoded.effects):
+        yield _invalid("foreign-asset", "an effect moves an asset of another chain")
+    namespace = f"{decoded.chain.partition(':')[0]}:"
+    limits = (limit.asset for limit in policy.limits if limit.asset.startswith(namespace))
+    if not decoded.payload_names_chain and any(not asset.startswith(here) for asset in limits):
+        yield _denied("chain-ambiguous", "the payload names no chain, and the key's policy has limits for several")
 
 
 def _effects(decoded: Decoded) -> Iterator[Denial]:

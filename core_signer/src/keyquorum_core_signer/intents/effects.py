@@ -1,6 +1,6 @@
 """What a payload does, as the initiator claims it and as a party's own codec finds it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from keyquorum_core_signer.intents import fields
@@ -83,7 +83,8 @@ class Decoded:
     messages: tuple[MessageToSign, ...]
     signers: tuple[str, ...]
     effects: tuple[Effect, ...]
-    accounts: tuple[OwnAccount, ...] = field(default=())
+    accounts: tuple[OwnAccount, ...] = ()
+    payload_names_chain: bool = False  # whether the payload is valid on ``chain`` alone, or wherever somebody sends it
 
 
 def effect_from_proto(message: effect_pb2.Effect, what: str) -> Effect:

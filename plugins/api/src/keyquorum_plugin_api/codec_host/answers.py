@@ -62,7 +62,8 @@ class Answers:
         """Name, namespace and scheme of the codec, with what the host knows about its artifact and confinement."""
         codec = self._codec
         constants = {"name": codec.name, "namespace": codec.namespace, "scheme": codec.scheme}
-        return {key: _returned(value, str) for key, value in constants.items()} | self._facts
+        texts = {key: _returned(value, str) for key, value in constants.items()}
+        return texts | {"payload_names_chain": _returned(codec.payload_names_chain, bool)} | self._facts
 
 
 def refusal(code: str, detail: str, identifier: int = 0) -> dict[str, Any]:
