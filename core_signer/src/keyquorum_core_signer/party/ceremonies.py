@@ -23,7 +23,7 @@ from keyquorum_core_signer.protocols.messages import codec_for
 from keyquorum_core_signer.protocols.rounds import Context, PartyId
 from keyquorum_core_signer.runtime.job import Job, JobOpener, JobRefused
 from keyquorum_core_signer.runtime.session import Session
-from keyquorum_core_signer.store.envelope import EnvelopeCorrupt, ShareContext, open_sealed, seal
+from keyquorum_core_signer.store.envelope import EnvelopeError, ShareContext, open_sealed, seal
 from keyquorum_core_signer.wire.codec import DecodeError
 from keyquorum_core_signer.wire.identity import KEY_CERTIFICATE_TAG, IdentityKey, verify
 
@@ -113,9 +113,8 @@ class KeyGenerationJob:
     def checkpoint(self, value: KeyShare) -> bytes:
         """The sealed share, and the statement that promises it."""
         key = self.share_key
-        sealed = seal(
-            key.data_key, key.wrapped_key, key.kek_id, _share_context(self.worker.node_id, key), encode_share(value)
-        )
+        context = _share_context(self.worker.node_id, key)
+        sealed = seal(key.data_key, key.wrapped_key, context, encode_share(value))
         return jobs.encode(jobs.PreparedShare(sealed, self.certifier.stated))
 
     def result(self, value: KeygenResult) -> bytes:
@@ -132,7 +131,7 @@ def _signing(worker: Worker, job: jobs.SignJob) -> SigningJob:
     context = _share_context(worker.node_id, job.share_key)
     try:
         share = decode_share(suite, open_sealed(job.share_key.data_key, context, job.sealed))
-    except (EnvelopeCorrupt, DecodeError):
+    except (EnvelopeError, DecodeError):
         raise JobRefused("internal", "the stored share does not open") from None
     seats = _seats(worker, job.participants)
     if share.party != seats[worker.node_id] or share.public.threshold != job.threshold:
@@ -188,5 +187,11 @@ def _context(
 
 def _share_context(node_id: str, key: jobs.ShareKey) -> ShareContext:
     return ShareContext(
-        party=node_id, user_id=key.user_id, key_id=key.key_id, scheme=key.scheme, epoch=key.epoch, version=key.version
+        party=node_id,
+        user_id=key.user_id,
+        key_id=key.key_id,
+        scheme=key.scheme,
+        epoch=key.epoch,
+        version=key.version,
+        kek_id=key.kek_id,
     )

@@ -10,8 +10,8 @@ from keyquorum_core_signer.hsm.ports import DEK_BYTES, KeyEncryptionKey
 from keyquorum_core_signer.intents.certificate import KeyCertificate
 from keyquorum_core_signer.intents.intent import CreateKey
 from keyquorum_core_signer.party.jobs import ShareKey
-from keyquorum_core_signer.party.refusal import KEY_NOT_FOUND, Refusal
-from keyquorum_core_signer.store.envelope import read_header
+from keyquorum_core_signer.party.refusal import INTERNAL, KEY_NOT_FOUND, Refusal
+from keyquorum_core_signer.store.envelope import EnvelopeError, read_header
 from keyquorum_core_signer.store.ports import ShareStore, StoredShare
 
 FIRST_EPOCH: Final = 1
@@ -52,14 +52,17 @@ class Custody:
         )
 
     async def _unwrap(self, certificate: KeyCertificate, stored: StoredShare) -> ShareKey:
-        header = read_header(stored.sealed)
+        try:
+            header = read_header(stored.sealed)
+        except EnvelopeError:
+            raise Refusal(INTERNAL, "the stored share is damaged") from None
         return ShareKey(
             user_id=certificate.user_id,
             key_id=certificate.key_id,
             scheme=certificate.scheme,
             epoch=stored.epoch,
             version=stored.version,
-            kek_id=header.kek_id,
+            kek_id=header.context.kek_id,
             wrapped_key=header.wrapped_dek,
-            data_key=await self._kek.unwrap(header.kek_id, header.wrapped_dek),
+            data_key=await self._kek.unwrap(header.context.kek_id, header.wrapped_dek),
         )
