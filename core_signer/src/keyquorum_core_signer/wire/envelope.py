@@ -152,7 +152,7 @@ def open_envelope(context: EnvelopeContext, data: bytes, *, me: int, peer: int, 
 
 
 def equivocation_evidence(first: SignedMessage, second: SignedMessage) -> bytes:
-    """Two signed hashes where there must be one: 236 bytes that anybody with the context can check.
+    """Two signed hashes where there must be one: 204 bytes that anybody with the context can check.
 
     Both messages are of one round, sender and recipient, and have different payloads.
     """
