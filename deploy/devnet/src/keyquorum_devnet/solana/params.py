@@ -124,6 +124,19 @@ class Config:
             raise invalid_params(f"{name} is not a boolean")
         return bool(value)
 
+    def data_slice(self) -> slice:
+        """The part of the account data that is wanted; all of it where ``dataSlice`` is absent."""
+        value = self._members.get("dataSlice")
+        if value is None:
+            return slice(None)
+        if not isinstance(value, dict):
+            raise invalid_params("dataSlice is not an object")
+        part = Config(value)
+        offset, length = part.integer("offset"), part.integer("length")
+        if offset is None or length is None:
+            raise invalid_params("dataSlice has an offset and a length")
+        return slice(offset, offset + length)
+
     def choice(self, name: str, default: str, *known: str) -> str:
         """One of ``known``."""
         value = self._members.get(name)

@@ -78,7 +78,8 @@ def get_account_info(ledger: Ledger, params: Params) -> Any:
     """An account."""
     config = params.config(1)
     encoding = config.choice("encoding", "base58", *ACCOUNT_ENCODINGS)
-    return in_context(_view(ledger, config), account_json(ledger.svm.get_account(params.pubkey(0)), encoding))
+    account = account_json(ledger.svm.get_account(params.pubkey(0)), encoding, config.data_slice())
+    return in_context(_view(ledger, config), account)
 
 
 def get_multiple_accounts(ledger: Ledger, params: Params) -> Any:
@@ -88,7 +89,8 @@ def get_multiple_accounts(ledger: Ledger, params: Params) -> Any:
     if len(addresses) > 100:
         raise invalid_params("Too many inputs provided; max 100")
     encoding = config.choice("encoding", "base64", *ACCOUNT_ENCODINGS)
-    accounts = [account_json(ledger.svm.get_account(address), encoding) for address in addresses]
+    part = config.data_slice()
+    accounts = [account_json(ledger.svm.get_account(address), encoding, part) for address in addresses]
     return in_context(_view(ledger, config), accounts)
 
 

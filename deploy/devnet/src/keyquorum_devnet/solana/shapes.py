@@ -13,6 +13,7 @@ from keyquorum_devnet.solana.faults import UNSUPPORTED_TRANSACTION_VERSION, RpcF
 from keyquorum_devnet.solana.ledger import Outcome, Record
 
 API_VERSION = "2.3.0"
+ALL = slice(None)
 BASE58_DATA_MAX = 128  # account data that the validator will still write in base58
 
 
@@ -21,11 +22,13 @@ def in_context(block: Block, value: Any) -> dict[str, Any]:
     return {"context": {"apiVersion": API_VERSION, "slot": block.slot}, "value": value}
 
 
-def account_json(account: Account | None, encoding: str) -> dict[str, Any] | None:
-    """An account; ``encoding`` is base58 or base64 (jsonParsed falls back to base64, as for unknown programs)."""
+def account_json(account: Account | None, encoding: str, part: slice = ALL) -> dict[str, Any] | None:
+    """An account with all or a part of its data; ``encoding`` is base58 or base64 (jsonParsed falls back to base64, as
+    for unknown programs)."""
     if account is None or (account.lamports == 0 and not account.data):
         return None
-    data = bytes(account.data)
+    space = len(account.data)
+    data = bytes(account.data)[part]
     if encoding == "base58":
         if len(data) > BASE58_DATA_MAX:
             raise invalid_params("Encoded binary (base 58) data should be less than 128 bytes, please use Base64")
@@ -38,7 +41,7 @@ def account_json(account: Account | None, encoding: str) -> dict[str, Any] | Non
         "lamports": account.lamports,
         "owner": str(account.owner),
         "rentEpoch": account.rent_epoch,
-        "space": len(data),
+        "space": space,
     }
 
 
