@@ -109,6 +109,10 @@ class Codec(ABC):
     namespace: ClassVar[str]  # CAIP-2 namespace, such as "solana"
     scheme: ClassVar[Scheme]  # what accounts of this codec sign with
 
+    # Whether a payload is valid on the one chain only that ``decode`` is told. Where it is not (a Solana message names
+    # no cluster), the caller's word is all there is for the chain, and a key must never sign for two chains.
+    payload_names_chain: ClassVar[bool] = True
+
     @abstractmethod
     def derive_address(self, public_key: bytes, chain: str) -> str:
         """The address of a public key (32 bytes for Ed25519, 33 compressed for secp256k1) on a CAIP-2 chain."""

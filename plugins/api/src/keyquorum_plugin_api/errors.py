@@ -101,3 +101,9 @@ class OutcomeUnknown(ChainError):
     """The transaction may or may not have reached the network: follow its id, do not build another."""
 
     code = "outcome-unknown"
+
+
+class InvalidConfiguration(ChainError):
+    """The chain's table of the host's configuration is wrong; raised while an adapter is made. Shows no value."""
+
+    code = "invalid-configuration"
