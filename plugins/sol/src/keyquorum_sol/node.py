@@ -1,0 +1,233 @@
+"""What the adapter asks a node, typed. Every read raises :class:`ChainUnavailable` and nothing else."""
+
+import asyncio
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from keyquorum_plugin_api.chain import Clock
+from keyquorum_plugin_api.errors import ChainUnavailable
+from keyquorum_sol.config import SolanaConfig
+from keyquorum_sol.limits import COMPUTE_UNITS_MAX, U64_MAX
+from keyquorum_sol.network import chain_of
+from keyquorum_sol.rpc import JsonRpc, NoAnswer, NodeError
+
+T = TypeVar("T")
+U64 = Annotated[int, Field(ge=0, le=U64_MAX)]
+Base58 = Annotated[str, Field(pattern=r"^[1-9A-HJ-NP-Za-km-z]{1,88}$")]
+
+CHAIN_CHECK_S = 60.0  # how long a node is believed to serve the cluster it served before
+RENT_SIZES_MAX = 256  # sizes of accounts whose rent is remembered
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, hide_input_in_errors=True)
+
+
+class Context(_Shape):
+    """The slot at which an answer was true."""
+
+    slot: U64
+
+
+class InContext(_Shape, Generic[T]):
+    """An answer and its slot."""
+
+    context: Context
+    value: T
+
+
+class LatestBlockhash(_Shape):
+    """A blockhash and the height until which a transaction may name it."""
+
+    blockhash: Base58
+    last_valid_block_height: U64 = Field(alias="lastValidBlockHeight")
+
+
+class EpochInfo(_Shape):
+    """Slot and height of one view."""
+
+    slot: U64 = Field(alias="absoluteSlot")
+    block_height: U64 = Field(alias="blockHeight")
+
+
+class Account(_Shape):
+    """An account, as far as a transfer is concerned."""
+
+    lamports: U64
+    executable: bool
+    size: U64 = Field(alias="space")  # bytes of data
+
+
+class SignatureStatus(_Shape):
+    """Where an included transaction stands."""
+
+    slot: U64
+    confirmations: U64 | None
+    err: Any
+    commitment: Literal["processed", "confirmed", "finalized"] | None = Field(default=None, alias="confirmationStatus")
+
+
+class Simulation(_Shape):
+    """What a transaction would do."""
+
+    err: Any
+    units_consumed: Annotated[int, Field(ge=0, le=COMPUTE_UNITS_MAX)] | None = Field(
+        default=None, alias="unitsConsumed"
+    )
+
+
+class PrioritizationFee(_Shape):
+    """The least price (micro-lamports per compute unit) that was enough in a slot."""
+
+    slot: U64
+    price: U64 = Field(alias="prioritizationFee")
+
+
+class Version(_Shape):
+    """The node's software."""
+
+    solana_core: str = Field(alias="solana-core", max_length=64)
+
+
+_TEXT = TypeAdapter(Annotated[str, Field(max_length=128, strict=True)])
+_GENESIS = TypeAdapter(Base58)
+_U64 = TypeAdapter(Annotated[int, Field(ge=0, le=U64_MAX, strict=True)])
+_BALANCE = TypeAdapter(InContext[U64])
+_BLOCKHASH = TypeAdapter(InContext[LatestBlockhash])
+_ACCOUNTS = TypeAdapter(InContext[list[Account | None]])
+_STATUSES = TypeAdapter(InContext[list[SignatureStatus | None]])
+_SIMULATION = TypeAdapter(InContext[Simulation])
+_FEES = TypeAdapter(list[PrioritizationFee])
+_EPOCH = TypeAdapter(EpochInfo)
+_VERSION = TypeAdapter(Version)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """The status of some transactions, and the slot of the bank that was asked."""
+
+    slot: int
+    statuses: tuple[SignatureStatus | None, ...]
+
+
+class SolanaNode:
+    """One cluster behind one endpoint. Before the first answer is used, and once a minute, it has to be the right one."""
+
+    def __init__(self, rpc: JsonRpc, config: SolanaConfig, chain: str, clock: Clock) -> None:
+        self._rpc = rpc
+        self._config = config
+        self._chain = chain
+        self._clock = clock
+        self._checked_at: float | None = None
+        self._blockhash: tuple[float, LatestBlockhash] | None = None
+        self._blockhash_lock = asyncio.Lock()
+        self._rents: dict[int, int] = {}
+
+    async def require_chain(self) -> str:
+        """The genesis hash, if it is that of the configured chain."""
+        genesis = await self._read("getGenesisHash", [], _GENESIS)
+        if chain_of(genesis) != self._chain:
+            raise ChainUnavailable(f"the node serves {chain_of(genesis)} and not {self._chain}")
+        self._checked_at = self._clock.monotonic()
+        return genesis
+
+    async def health(self) -> Mapping[str, str]:
+        """Facts about the node; refuses one that is behind."""
+        health = await self._read("getHealth", [], _TEXT)
+        if health != "ok":
+            raise ChainUnavailable("the node says that it is not healthy")
+        version = await self._read("getVersion", [], _VERSION)
+        view = await self.epoch_info()
+        return {
+            "genesis_hash": await self.require_chain(),
+            "version": version.solana_core,
+            "slot": str(view.slot),
+            "block_height": str(view.block_height),
+        }
+
+    async def balance(self, address: str) -> int:
+        """Lamports; 0 for an account that does not exist."""
+        return (await self._checked_read("getBalance", [address, self._commitment()], _BALANCE)).value
+
+    async def accounts(self, *addresses: str) -> tuple[Account | None, ...]:
+        """Accounts, None for those that do not exist. Data is not transferred, only its size."""
+        config = {**self._commitment(), "encoding": "base64", "dataSlice": {"offset": 0, "length": 0}}
+        found = (await self._checked_read("getMultipleAccounts", [list(addresses), config], _ACCOUNTS)).value
+        if len(found) != len(addresses):
+            raise ChainUnavailable("the node answered for other accounts")
+        return tuple(found)
+
+    async def latest_blockhash(self) -> LatestBlockhash:
+        """A blockhash that is at most ``blockhash_max_age_s`` old; concurrent callers share one request."""
+        async with self._blockhash_lock:
+            now = self._clock.monotonic()
+            if self._blockhash is None or now - self._blockhash[0] > self._config.blockhash_max_age_s:
+                answer = await self._checked_read("getLatestBlockhash", [self._commitment()], _BLOCKHASH)
+                self._blockhash = (now, answer.value)
+            return self._blockhash[1]
+
+    async def epoch_info(self) -> EpochInfo:
+        """Slot and height at the configured commitment."""
+        return await self._checked_read("getEpochInfo", [self._commitment()], _EPOCH)
+
+    async def rent_exemption(self, size: int) -> int:
+        """Lamports that an account with ``size`` bytes must hold."""
+        known = self._rents.get(size)
+        if known is None:
+            known = await self._checked_read("getMinimumBalanceForRentExemption", [size], _U64)
+            if len(self._rents) < RENT_SIZES_MAX:
+                self._rents[size] = known
+        return known
+
+    async def simulate(self, transaction: bytes) -> Simulation:
+        """Execute without effect, under a blockhash of the node's own and without signatures."""
+        config = {**self._commitment(), "encoding": "base64", "replaceRecentBlockhash": True, "sigVerify": False}
+        text = base64.b64encode(transaction).decode()
+        return (await self._checked_read("simulateTransaction", [text, config], _SIMULATION)).value
+
+    async def recent_prices(self, *writable: str) -> list[int]:
+        """What recent transactions that wrote to any of these accounts paid per compute unit, one figure per slot."""
+        return [fee.price for fee in await self._checked_read("getRecentPrioritizationFees", [list(writable)], _FEES)]
+
+    async def statuses(self, txids: Sequence[str]) -> StatusView:
+        """Where up to 256 transactions stand; None for those never included."""
+        params = [list(txids), {"searchTransactionHistory": True}]
+        answer = await self._checked_read("getSignatureStatuses", params, _STATUSES)
+        if len(answer.value) != len(txids):
+            raise ChainUnavailable("the node answered for other transactions")
+        return StatusView(answer.context.slot, tuple(answer.value))
+
+    async def send(self, transaction: bytes, *, preflight: bool) -> str:
+        """Hand a signed transaction to the node; the id it gives. Raises :class:`NodeError` or :class:`NoAnswer`,
+        except that a node of another cluster is :class:`ChainUnavailable` before anything is sent."""
+        await self._require_checked()
+        config = {
+            "encoding": "base64",
+            "maxRetries": 0,  # repeating is the broadcaster's business, which knows when to stop
+            "preflightCommitment": self._config.commitment,
+            "skipPreflight": not preflight,
+        }
+        return await self._rpc.call("sendTransaction", [base64.b64encode(transaction).decode(), config], _TEXT)
+
+    def _commitment(self) -> dict[str, Any]:
+        return {"commitment": self._config.commitment}
+
+    async def _require_checked(self) -> None:
+        if self._checked_at is None or self._clock.monotonic() - self._checked_at > CHAIN_CHECK_S:
+            await self.require_chain()
+
+    async def _checked_read(self, method: str, params: list[Any], shape: TypeAdapter[T]) -> T:
+        await self._require_checked()
+        return await self._read(method, params, shape)
+
+    async def _read(self, method: str, params: list[Any], shape: TypeAdapter[T]) -> T:
+        try:
+            return await self._rpc.call(method, params, shape)
+        except NoAnswer as error:
+            raise ChainUnavailable(error.detail) from None
+        except NodeError as error:
+            raise ChainUnavailable(f"the node refused {method}: {error}") from None
