@@ -78,7 +78,9 @@ def install_codec(
     (folder / package / "codec.py").write_text(source)
     information = folder / f"{package}-{version}.dist-info"
     information.mkdir()
-    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package.replace('_', '-')}\nVersion: {version}\n")
+    (information / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {package.replace('_', '-')}\nVersion: {version}\n"
+    )
     (information / "entry_points.txt").write_text(f"[keyquorum.codecs]\ntoy = {package}.codec:ToyCodec\n")
     files = [f"{package}/__init__.py", f"{package}/codec.py", f"{information.name}/METADATA"]
     (information / "RECORD").write_text("".join(f"{file},,\n" for file in files))
