@@ -96,9 +96,7 @@ def rogue_dealer(suite, ctx, target, others_constant, rng):
     share = group.reduce_wide(rng(64))
     slope = group.multiply(group.base_multiply(share) - rogue, group.scalar(victim).inverse())
     coefficients = (rogue, slope)
-    proof = possession.prove(
-        group.reduce_wide(rng(64)), rogue, group.reduce_wide(rng(64)), bound, ctx.me, dealing.ROUND, coefficients
-    )
+    proof = possession.prove(group.reduce_wide(rng(64)), rogue, rng(32), bound, ctx.me, dealing.ROUND, coefficients)
     opening = KeygenOpening(coefficients, proof, rng(32))
     sealing = SealingKey(rng(32))
     commitment = dealing.commitment_to(bound, ctx.me, sealing.public, opening)
@@ -131,7 +129,7 @@ def test_contribution_chosen_after_the_others(suite):
     def steered(opening, _):
         f = [suite.group.scalar(41), suite.group.scalar(42)]
         A = vss.commit(f)
-        proof = possession.prove(f[0], A[0], suite.group.scalar(43), bound_of(suite), 3, dealing.ROUND, A)
+        proof = possession.prove(f[0], A[0], bytes(32), bound_of(suite), 3, dealing.ROUND, A)
         return replace(opening, coefficients=A, proof=proof)
 
     for change in (steered, lambda opening, _: replace(opening, chain_code=bytes(32))):
@@ -147,7 +145,7 @@ def test_degree_of_the_polynomial(suite, length):
     rng = seeded_rng("degree")
     f = [suite.group.reduce_wide(rng(64)) for _ in range(length)]
     A = vss.commit(f)
-    proof = possession.prove(f[0], A[0], suite.group.reduce_wide(rng(64)), bound_of(suite), 2, dealing.ROUND, A)
+    proof = possession.prove(f[0], A[0], rng(32), bound_of(suite), 2, dealing.ROUND, A)
     tap = forging(suite, 2, lambda opening: replace(opening, coefficients=A, proof=proof))
     failures = failures_of_honest(run(suite, keygen_programs(suite, 2, PARTIES), taps={2: tap}), 2)
     assert {failure.step for failure in failures.values()} == {dealing.DEGREE}
@@ -162,7 +160,7 @@ def test_replayed_proof(suite, kind):
     round_ = 2 if kind == "another round" else dealing.ROUND
     f = [suite.group.scalar(41), suite.group.scalar(42)]
     A = vss.commit(f)
-    proof = possession.prove(f[0], A[0], suite.group.scalar(43), session, dealer, round_, A)
+    proof = possession.prove(f[0], A[0], bytes(32), session, dealer, round_, A)
     tap = forging(suite, 3, lambda opening: replace(opening, coefficients=A, proof=proof))
     failures = failures_of_honest(run(suite, keygen_programs(suite, 2, PARTIES), taps={3: tap}), 3)
     assert {failure.step for failure in failures.values()} == {dealing.POSSESSION}
@@ -285,9 +283,8 @@ def sealed_from(suite, dealer, recipient, value, honest):
     """A share of the dealer's choice, sealed as the honest dealer would; its sealing secret is the rng's last draw."""
     codec = codec_for(suite)
     rng = seeded_rng(0, dealer)
-    for _ in range(3):
-        rng(64)
-    rng(32)
+    for length in (64, 64, 32, 32):  # f_i, the proof's entropy, the chain code
+        rng(length)
     sealing = SealingKey(rng(32))
     committed = codec.decode(KeygenCommitment, honest[dealer, recipient, 1, False])
     assert sealing.public == committed.sealing_key
@@ -357,9 +354,8 @@ def test_evidence_also_covers_a_bad_opening(suite):
     tap = forging(suite, 3, lambda opening: replace(opening, coefficients=opening.coefficients[:1]))
     simulator = run(suite, keygen_programs(suite, 2, PARTIES), taps={3: tap})
     rng = seeded_rng(0, 1)
-    for _ in range(3):
-        rng(64)
-    rng(32)
+    for length in (64, 64, 32, 32):  # f_i, the proof's entropy, the chain code
+        rng(length)
     assert verdict(suite, simulator, 1, 3, ShareComplaint((PartyId(3),), rng(32)).to_bytes()) == 3
 
 

@@ -10,6 +10,7 @@ from keyquorum_core_signer.groups.ciphersuite import Point, Scalar
 from keyquorum_core_signer.primitives.transcript import challenge
 
 _TAG: Final = "keyquorum/proof-of-possession/v1"
+_NONCE_TAG: Final = "keyquorum/proof-of-possession-nonce/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,16 @@ class PossessionProof:
     s: Scalar
 
 
-def prove(secret: Scalar, public: Point, nonce: Scalar, *circumstances: Any) -> PossessionProof:
-    """Know ``secret`` of ``public = secret * G``; ``nonce`` is uniform and never used again.
+def prove(secret: Scalar, public: Point, entropy: bytes, *circumstances: Any) -> PossessionProof:
+    """Know ``secret`` of ``public = secret * G``.
 
-    ``circumstances`` are encoded injectively into the challenge: session, prover, round, and all that goes with it.
+    ``circumstances`` are encoded injectively into the challenge: session, prover, round, and all that goes with it. The
+    nonce is hashed from ``entropy``, 32 random bytes, with the secret and the circumstances, so that a generator which
+    repeats itself repeats no nonce under two challenges.
     """
-    R = secret.group.base_multiply(nonce)
-    c = challenge(secret.group, _TAG, public, R, *circumstances)
+    group = secret.group
+    nonce = challenge(group, _NONCE_TAG, entropy, secret, public, *circumstances)
+    c = challenge(group, _TAG, public, group.base_multiply(nonce), *circumstances)
     return PossessionProof(c, nonce + c * secret)
 
 

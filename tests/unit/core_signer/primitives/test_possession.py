@@ -7,6 +7,7 @@ from keyquorum_core_signer.groups.secp256k1 import SECP256K1
 from keyquorum_core_signer.primitives.possession import PossessionProof, prove, verify
 
 each_group = pytest.mark.parametrize("group", [ED25519, SECP256K1], ids=lambda group: group.name)
+ENTROPY = bytes(range(32))
 SESSION = (b"\x01" * 32, 2, 1)  # context digest, prover, round
 
 
@@ -15,7 +16,7 @@ def test_only_the_proven_statement_verifies(group):
     """Another key, prover, round, session or value moved across a boundary is refused."""
     secret = group.scalar(2**240 + 1)
     public = group.base_multiply(secret)
-    proof = prove(secret, public, group.scalar(2**230), *SESSION)
+    proof = prove(secret, public, ENTROPY, *SESSION)
     assert verify(proof, public, *SESSION)
     one = group.scalar(1)
     assert not verify(PossessionProof(proof.c + one, proof.s), public, *SESSION)
@@ -32,13 +33,18 @@ def test_a_key_without_its_secret_cannot_be_proven(group):
     others = [group.base_multiply(group.scalar(v)) for v in (5, 2**200)]
     rogue = -group.sum(others)
     own = group.scalar(77)
-    assert not verify(prove(own, rogue, group.scalar(99), *SESSION), rogue, *SESSION)
+    assert not verify(prove(own, rogue, ENTROPY, *SESSION), rogue, *SESSION)
 
 
 @each_group
-def test_proofs_verify_against_the_equation(group):
-    """s * G == R + c * X, with R from the nonce."""
-    secret, nonce = group.scalar(3), group.scalar(10**9)
-    public = group.base_multiply(secret)
-    proof = prove(secret, public, nonce, *SESSION)
-    assert group.base_multiply(proof.s) == group.base_multiply(nonce) + group.multiply(public, proof.c)
+def test_nonces_are_hedged(group):
+    """Secret, circumstances and entropy all change the nonce R's logarithm, s - c * x; it is never the entropy alone."""
+    secrets = [group.scalar(3), group.scalar(4)]
+    nonces = set()
+    for secret in secrets:
+        public = group.base_multiply(secret)
+        for entropy in (ENTROPY, bytes(32)):
+            for circumstances in (SESSION, (*SESSION, 1)):
+                proof = prove(secret, public, entropy, *circumstances)
+                nonces.add((proof.s - proof.c * secret).value)
+    assert len(nonces) == 8

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from keyquorum_core_signer.groups.ciphersuite import Group, Scalar
 from keyquorum_core_signer.groups.suites import Suite
 from keyquorum_core_signer.primitives import possession, shamir, vss
 from keyquorum_core_signer.primitives.sealed import InvalidKey, Place, SealingKey, SharedSecret, seal
@@ -57,9 +56,9 @@ def keygen(ctx: Context, suite: Suite, certifier: Certifier, rng: Rng) -> Rounds
 
     # Round 1. SimplPedPop: draw f_i of degree t-1, commit to A_i = f_i * G, prove knowledge of a_{i,0}. Everything is
     # behind a hash until all have committed, so that nobody chooses a contribution after seeing the others'.
-    f_i = [_random_scalar(group, rng) for _ in range(t)]
+    f_i = [group.reduce_wide(rng(_WIDE)) for _ in range(t)]
     A_i = vss.commit(f_i)
-    proof = possession.prove(f_i[0], A_i[0], _random_scalar(group, rng), bound, ctx.me, dealing.ROUND, A_i)
+    proof = possession.prove(f_i[0], A_i[0], rng(32), bound, ctx.me, dealing.ROUND, A_i)
     opening = KeygenOpening(A_i, proof, rng(32))
     sealing = SealingKey(rng(32))
     sealing_public = sealing.public
@@ -99,11 +98,11 @@ def keygen(ctx: Context, suite: Suite, certifier: Certifier, rng: Rng) -> Rounds
         else:
             s_i += share_j
     if faults:
-        evidence = ShareComplaint(tuple(accused), sealing.secret).to_bytes() if accused else b""
-        raise ProtocolAbort("; ".join(sorted(set(faults.values()))), faults, evidence)
+        raise ProtocolAbort("; ".join(sorted(set(faults.values()))), faults, _evidence(accused, sealing))
     del f_i, sealing, shared  # of no more use, and the checkpoint may take a while
 
     public = _public_package(ctx, bound, openings)
+    assert group.base_multiply(s_i) == public.public_share(ctx.me), "checked shares do not add up"
     share = KeyShare(ctx.me, s_i, public, ctx.key_id, ctx.epoch)
 
     # Round 3. CertEq: everybody signs what everybody saw. The signature promises that the share is stored.
@@ -125,10 +124,6 @@ def keygen(ctx: Context, suite: Suite, certifier: Certifier, rng: Rng) -> Rounds
     return KeygenResult(share, statement, signatures, transcript, transcript_hash)
 
 
-def _random_scalar(group: Group, rng: Rng) -> Scalar:
-    return group.reduce_wide(rng(_WIDE))
-
-
 def _agree(
     ctx: Context, sealing: SealingKey, commitments: Mapping[PartyId, KeygenCommitment]
 ) -> dict[PartyId, SharedSecret]:
@@ -141,6 +136,11 @@ def _agree(
             small_order.append(j)
     abort_if("sealing key of small order", small_order)
     return shared
+
+
+def _evidence(accused: list[PartyId], sealing: SealingKey) -> bytes:
+    """What proves that sealed shares were bad; nothing is disclosed when none was."""
+    return ShareComplaint(tuple(accused), sealing.secret).to_bytes() if accused else b""
 
 
 def _public_package(ctx: Context, bound: bytes, openings: Mapping[PartyId, KeygenOpening]) -> PublicKeyPackage:
