@@ -49,15 +49,18 @@ ARROWS = [
     arrow(f"{CORE}/intents", "google cryptography nacl", CLOCKS | ENTROPY | CONCURRENCY | LOGS),
     arrow(f"{CORE}/runtime", "", NETWORK - {"socket"} | LOGS),
     arrow(f"{CORE}/store", "apsw cryptography", NETWORK),
-    arrow(f"{CORE}/hsm", "pkcs11 cryptography nacl", NETWORK),
+    arrow(f"{CORE}/hsm", "pkcs11 cryptography structlog", NETWORK - {"urllib"}),
     arrow(
         f"{CORE}/party",
         "grpc grpc_health grpc_reflection google structlog opentelemetry prometheus_client cryptography",
     ),
     arrow(
-        f"{CORE}/coordinator", "grpc grpc_health grpc_reflection google structlog opentelemetry prometheus_client apsw"
+        f"{CORE}/coordinator",
+        "grpc grpc_health grpc_reflection google structlog opentelemetry prometheus_client apsw cryptography",
     ),
 ]
+
+PARTS_OF = {"google": "protobuf", "pydantic_core": "pydantic"}  # import name -> the distribution that documents it
 
 DISTRIBUTIONS = sorted(
     path.parent
@@ -143,7 +146,7 @@ def undeclared(names: Iterable[str], allowed: frozenset[str]) -> Iterator[str]:
     """Imported top-level names that no declared distribution provides."""
     providers = packages_distributions()
     for name in sorted(set(names)):
-        if name in sys.stdlib_module_names or (name == "google" and "protobuf" in allowed):
+        if name in sys.stdlib_module_names or PARTS_OF.get(name) in allowed:
             continue
         found = {each.lower().replace("_", "-") for each in providers.get(name, [name])}
         if not found & allowed:

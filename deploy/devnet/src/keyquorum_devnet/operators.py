@@ -1,0 +1,142 @@
+"""What the operators of a cell do before it starts: identities, comparing fingerprints, pinning, key-encryption keys.
+
+Every step is a command of ``keyquorum-signer`` that a real operator types; this plays all of them on one machine. What was
+done is not done again.
+"""
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from keyquorum_devnet.layout import CELL, GATEWAY, PARTIES, ROLES, TENANT, Layout, command, new_secret
+from keyquorum_devnet.ports import HOST
+
+STEP_S_MAX: Final = 120.0  # unpacking SoftHSM the first time takes the longest
+_FINGERPRINT: Final = re.compile(r"(?:[0-9a-f]{4} ){15}[0-9a-f]{4}")
+
+
+class StepFailed(Exception):
+    """A command of an operator failed; the text holds its error output."""
+
+
+async def run(*argv: str, environment: Mapping[str, str] | None = None) -> str:
+    """Run one command to its end; its standard output. :class:`StepFailed` with its errors otherwise."""
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    try:
+        out, errors = await asyncio.wait_for(process.communicate(), STEP_S_MAX)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise StepFailed(f"{Path(argv[0]).name} {argv[1]} took more than {STEP_S_MAX:.0f} s") from None
+    if process.returncode:
+        raise StepFailed(f"{Path(argv[0]).name} {' '.join(argv[1:3])}: {errors.decode(errors='replace').strip()}")
+    return out.decode()
+
+
+async def make_identities(layout: Layout, ports: Mapping[str, int]) -> None:
+    """``keyquorum-signer init`` at each node; the client's own key beside them."""
+    new_secret(layout.root_key)
+
+    async def make(name: str) -> None:
+        if layout.file(name, "card.toml").exists():
+            return
+        where = ["--address", f"{HOST}:{ports[name]}"] if name in PARTIES else []
+        await run(
+            command("keyquorum-signer"), "init", "--node-id", name, "--role", ROLES[name],
+            "--dir", str(layout.node(name)), *where,
+        )  # fmt: skip
+
+    await asyncio.gather(*map(make, ROLES))
+
+
+async def pin_rosters(layout: Layout, ports: Mapping[str, int]) -> None:
+    """``keyquorum-signer enroll`` at each node, from the same cards and the fingerprints that were read out."""
+    cards = {name: layout.file(name, "card.toml") for name in ROLES}
+    if not all((layout.node(name) / "roster.toml").exists() for name in ROLES):
+        signer = command("keyquorum-signer")
+        told = await asyncio.gather(*(run(signer, "fingerprint", str(card)) for card in cards.values()))
+        expected = [
+            argument
+            for name, text in zip(cards, told, strict=True)
+            for argument in ("--expect", f"{name}={_fingerprint(text)}")
+        ]
+        tenant = f"{TENANT}=@{GATEWAY},{root_public_key(layout).hex()}"
+        hashes = await asyncio.gather(
+            *(
+                run(
+                    signer, "enroll", "--dir", str(layout.node(name)), "--cell", CELL, "--tenant", tenant, "--yes",
+                    *expected, *map(str, cards.values()),
+                )
+                for name in ROLES
+            )
+        )  # fmt: skip
+        if len({text.rpartition("roster hash:")[2].strip() for text in hashes}) != 1:
+            raise StepFailed("the operators pinned different rosters")
+    for name in ROLES:
+        _set_addresses(layout.node(name) / "roster.toml", ports)
+
+
+async def make_keks(layout: Layout, environment: Mapping[str, Mapping[str, str]], done: str) -> None:
+    """``keyquorum-signer kek init`` at each party; ``done`` names the marker, one per kind of key."""
+
+    async def make(name: str) -> None:
+        marker = layout.node(name) / done
+        if not marker.exists():
+            arguments = ("kek", "init", "--config", str(layout.config(name)))
+            await run(command("keyquorum-signer"), *arguments, environment=environment.get(name))
+            marker.touch()
+
+    for name in PARTIES:  # one after the other: each takes 128 MiB for a moment
+        await make(name)
+
+
+async def codec_pin(name: str) -> str:
+    """What a party pins for an installed codec: TOML."""
+    return await run(command("keyquorum-signer"), "codec", name)
+
+
+async def make_tokens(layout: Layout, script: Path) -> dict[str, dict[str, str]]:
+    """One SoftHSM token per party: module, config, token label and PIN file of each."""
+    tokens = {}
+    for name in PARTIES:
+        text = await run(sys.executable, str(script), "token", "--dir", str(layout.node(name) / "hsm"), "--label", name)
+        tokens[name] = json.loads(text)
+    return tokens
+
+
+def root_public_key(layout: Layout) -> bytes:
+    """Public half of the client's key."""
+    private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(layout.root_key.read_text(encoding="ascii")))
+    return private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def _fingerprint(text: str) -> str:
+    found = _FINGERPRINT.search(text)
+    if found is None:
+        raise StepFailed("keyquorum-signer fingerprint printed none")
+    return found.group()
+
+
+def _set_addresses(roster: Path, ports: Mapping[str, int]) -> None:
+    """A port that somebody else took was replaced. Addresses are not part of what a roster pins: its hash stays."""
+    text = roster.read_text(encoding="utf-8")
+    sections = text.split("[[nodes]]")
+    for index, section in enumerate(sections[1:], start=1):
+        name = next(name for name in PARTIES if f'node_id = "{name}"' in section)
+        sections[index] = re.sub(r'(?m)^address = "[^"]*"$', f'address = "{HOST}:{ports[name]}"', section, count=1)
+    changed = "[[nodes]]".join(sections)
+    if changed != text:
+        roster.write_text(changed, encoding="utf-8")

@@ -1,0 +1,182 @@
+"""A whole stack: prepared as its operators would, started, watched and stopped as one."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from keyquorum_devnet import configuration, control, operators, ports, readiness
+from keyquorum_devnet.configuration import Options
+from keyquorum_devnet.layout import CHAIN, COORDINATOR, GATEWAY, PARTIES, PROCESSES, Layout, command
+from keyquorum_devnet.processes import Program, Supervisor, UnknownProgram
+
+Say = Callable[[str], None]
+
+
+class StackBusy(Exception):
+    """Another supervisor runs on the same state folder."""
+
+
+class Stack:
+    """The processes of one state folder. ``say`` gets one readable line for each thing that happens."""
+
+    def __init__(
+        self, layout: Layout, options: Options, *, restart: bool, say: Say, softhsm: Path | None = None
+    ) -> None:
+        self.layout = layout
+        self.options = options
+        self.ports: dict[str, int] = {}
+        self._restart = restart
+        self._say = say
+        self._softhsm = softhsm
+        self._programs: Supervisor | None = None
+
+    @property
+    def base_url(self) -> str:
+        """Where REST is served."""
+        return f"http://{ports.HOST}:{self.ports[GATEWAY]}"
+
+    @property
+    def chain_url(self) -> str:
+        """Where the chain's JSON-RPC is served."""
+        return f"http://{ports.HOST}:{self.ports[CHAIN]}/"
+
+    @property
+    def api_key(self) -> str:
+        """The API key of the printed commands."""
+        return self.layout.api_key.read_text(encoding="ascii").strip()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["Stack"]:
+        """Prepare, start, wait until requests can be served; stop everything on the way out, whatever happened."""
+        self.layout.make()
+        with self._alone():
+            environment = await self._prepare()
+            supervisor = self._programs = self._supervise(environment)
+            try:
+                async with control.listening(self.layout.state, self._obey):
+                    await supervisor.start_all()
+                    await self._until_usable()
+                    yield self
+            finally:
+                began = time.monotonic()
+                await supervisor.stop_all()
+                self._record()
+                self._say(f"stopped in {time.monotonic() - began:.1f} s")
+
+    async def _prepare(self) -> dict[str, dict[str, str]]:
+        """What operators do before a start; the extra environment of each process that needs one."""
+        began = time.monotonic()
+        self.ports = ports.assign(self.layout.ports, PROCESSES)
+        pins = asyncio.gather(*map(operators.codec_pin, configuration.CODECS))
+        tokens: dict[str, dict[str, str]] = {}
+        if self.options.hsm == "softhsm":
+            if self._softhsm is None:
+                raise operators.StepFailed("SoftHSM was asked for, and nothing says how to get it (--softhsm-script)")
+            tokens = await operators.make_tokens(self.layout, self._softhsm)
+        await operators.make_identities(self.layout, self.ports)
+        await operators.pin_rosters(self.layout, self.ports)
+        configuration.write(self.layout, self.ports, self.options, tokens, "".join(await pins))
+        environment = {name: {"SOFTHSM2_CONF": token["config"]} for name, token in tokens.items()}
+        await operators.make_keks(self.layout, environment, f"kek.{self.options.hsm}.made")
+        self._say(f"identities made, fingerprints compared, rosters pinned ({time.monotonic() - began:.1f} s)")
+        return environment
+
+    def _supervise(self, environment: Mapping[str, Mapping[str, str]]) -> Supervisor:
+        signer = command("keyquorum-signer")
+        commands: dict[str, tuple[str, ...]] = {
+            CHAIN: (sys.executable, "-m", "keyquorum_devnet.solana", "--port", str(self.ports[CHAIN])),
+            **{name: (signer, "party", "--config", str(self.layout.config(name))) for name in PARTIES},
+            COORDINATOR: (signer, "coordinator", "--config", str(self.layout.config(COORDINATOR))),
+            GATEWAY: (command("keyquorum-gateway"), "--config", str(self.layout.config(GATEWAY))),
+        }
+        programs = [Program(name, commands[name], environment.get(name, {})) for name in PROCESSES]
+        return Supervisor(programs, self.layout.logs, restart=self._restart, say=self._say, changed=self._record)
+
+    async def _until_usable(self) -> None:
+        async def wait(name: str) -> None:
+            seconds = await self._ready(name)
+            self._say(f"{name:14} serves {ports.HOST}:{self.ports[name]} ({seconds:.1f} s)")
+
+        await asyncio.gather(*map(wait, PROCESSES))
+        async with aiohttp.ClientSession() as session:
+            seconds = await readiness.until_ready(
+                "the quorum",
+                lambda: readiness.quorum_stands(session, self.base_url, self.api_key),
+                lambda: self._pid(GATEWAY) is not None,
+            )
+        self._say(f"{'all parties':14} connected with each other (+{seconds:.1f} s)")
+
+    async def _ready(self, name: str) -> float:
+        return await readiness.until_ready(
+            name, lambda: readiness.listens(self.ports[name]), lambda: self._restart or self._pid(name) is not None
+        )
+
+    async def _obey(self, order: str, name: str) -> control.Answer:
+        """Commands that arrive at the control socket."""
+        if self._programs is None:
+            raise control.ControlError("the stack is not up yet")
+        if order == "status":
+            return self.status()
+        try:
+            program = self._programs[name]
+        except UnknownProgram:
+            raise control.ControlError(f"there is no process {name!r}; there are {', '.join(PROCESSES)}") from None
+        actions: dict[str, Callable[[], Awaitable[object]]] = {
+            "start": program.start,
+            "stop": program.stop,
+            "kill": program.kill,
+        }
+        if order not in actions:
+            raise control.ControlError(f"unknown command {order!r}")
+        await actions[order]()
+        if order == "start":
+            try:
+                await self._ready(name)
+            except readiness.NotReady as error:
+                raise control.ControlError(str(error)) from None
+        return self.status()
+
+    def status(self) -> dict[str, Any]:
+        """Everything that a test or an operator wants to know; also kept as ``state.json``."""
+        return {
+            "base_url": self.base_url,
+            "chain_url": self.chain_url,
+            "api_key_file": str(self.layout.api_key),
+            "root_key_file": str(self.layout.root_key),
+            "supervisor": os.getpid(),
+            "processes": {
+                name: {
+                    "pid": self._pid(name),
+                    "port": self.ports[name],
+                    "log": str(self.layout.logs / f"{name}.log"),
+                }
+                for name in PROCESSES
+            },
+        }
+
+    def _pid(self, name: str) -> int | None:
+        return self._programs[name].pid if self._programs is not None else None
+
+    def _record(self) -> None:
+        file = self.layout.state / "state.json"
+        fresh = file.with_suffix(".new")
+        fresh.write_text(json.dumps(self.status(), indent=2) + "\n", encoding="utf-8")
+        fresh.replace(file)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self.layout.state / "lock").open("wb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StackBusy(f"another stack runs on {self.layout.state}") from None
+            yield
