@@ -11,6 +11,7 @@ from keyquorum_core_signer.cli.coordinator import coordinator
 from keyquorum_core_signer.cli.enroll import enroll
 from keyquorum_core_signer.cli.fingerprint import fingerprint
 from keyquorum_core_signer.cli.init import init
+from keyquorum_core_signer.cli.kek import kek
 from keyquorum_core_signer.cli.party import party
 
 
@@ -24,6 +25,7 @@ def signer() -> None:
       keyquorum-signer init --node-id party-1 --role party --dir /etc/keyquorum --address 10.0.0.1:7101
       (exchange the *.card.toml files, and read the fingerprints to each other over the telephone)
       keyquorum-signer enroll --dir /etc/keyquorum --cell cell-eu --tenant default=HEXKEY *.card.toml
+      keyquorum-signer kek init --config party.toml
       keyquorum-signer config check party.toml
       keyquorum-signer party --config party.toml
 
@@ -32,7 +34,7 @@ def signer() -> None:
     """
 
 
-for command in (init, enroll, fingerprint, config, codec, party, coordinator):
+for command in (init, enroll, fingerprint, config, codec, kek, party, coordinator):
     signer.add_command(command)
 
 
