@@ -83,6 +83,7 @@ def _parse(data: bytes) -> intent_pb2.Intent:
         intent = intent_pb2.Intent.FromString(data)
     except DecodeError:
         raise IntentRefused("not an intent") from None
+    intent.DiscardUnknownFields()  # which would otherwise be written out again as they came
     if intent.SerializeToString(deterministic=True) != data:
         raise IntentRefused("the intent holds more than its fields")
     return intent
