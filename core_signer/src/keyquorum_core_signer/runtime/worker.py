@@ -167,50 +167,54 @@ class WorkerPool:
                 reason = await asyncio.shield(process.link.lost)
                 await self._end(process, reason)
                 self._slots[slot] = None
-                self._on_lost(process.child.pid, f"{reason} ({_ending(process.child.returncode)})")
+                ending = f"{reason} ({_ending(process.child.returncode)})"
+                loop.call_soon(self._on_lost, process.child.pid, ending)
             lasted = loop.time() - since > self._limits.respawn_s_max
             delay = self._limits.respawn_s_min if lasted else min(2 * delay, self._limits.respawn_s_max)
             await asyncio.sleep(delay)
             try:
                 await self._fill(slot)
             except WorkerStartError as error:
-                self._on_lost(0, str(error))
+                loop.call_soon(self._on_lost, 0, str(error))
 
     async def _fill(self, slot: int) -> None:
-        self._slots[slot] = await self._spawn()
+        """Start one worker process and wait until it is set up; WorkerStartError, and no process, if it does not come up.
 
-    async def _spawn(self) -> _Process:
-        """Start one worker process and wait until it is set up."""
-        link = WorkerLink(self._limits, self._check_idle)
+        The slot knows of the process from its first moment, so that whoever interrupts this can still end it.
+        """
         ours, theirs = socket.socketpair()
-        with theirs:
-            command = (
-                *(sys.executable, "-P", "-m", _MAIN),
-                *("--fd", str(theirs.fileno()), "--parent", str(os.getpid())),
-                *(("--dumpable",) if self._dumpable else ()),
-            )
-            try:
-                child = await asyncio.create_subprocess_exec(
-                    *command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(),),
-                    env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
-                )
-            except OSError as error:
-                ours.close()
-                raise WorkerStartError(f"a worker process cannot be started: {error.strerror}") from None
-        link.pid = child.pid
-        process = _Process(child, link)
         ours.setblocking(False)
+        try:
+            with theirs:
+                child = await self._launch(theirs)
+        except BaseException:
+            ours.close()
+            raise
+        link = WorkerLink(child.pid, self._limits, self._check_idle)
+        process = self._slots[slot] = _Process(child, link)
         try:
             await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)
             link.write(pack_setup(self._factory, self._setup))
             await self._until_ready(link)
-        except BaseException:
-            await self._end(process, "the worker did not start")
+        except WorkerStartError as error:
+            await self._end(process, str(error))
+            self._slots[slot] = None
             raise
-        return process
+
+    async def _launch(self, theirs: socket.socket) -> asyncio.subprocess.Process:
+        command = [sys.executable, "-P", "-m", _MAIN, "--fd", str(theirs.fileno()), "--parent", str(os.getpid())]
+        if self._dumpable:
+            command.append("--dumpable")
+        try:
+            return await asyncio.create_subprocess_exec(
+                *command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+            )
+        except OSError as error:
+            raise WorkerStartError(f"a worker process cannot be started: {error.strerror}") from None
 
     async def _until_ready(self, link: WorkerLink) -> None:
         timeout = self._limits.start_s_max

@@ -131,10 +131,10 @@ class WorkerLink(asyncio.Protocol):
     ``ready`` is set once the worker has been set up, ``lost`` when the socket ends, whatever the reason.
     """
 
-    def __init__(self, limits: PoolLimits, on_forget: Callable[[], None]) -> None:
+    def __init__(self, pid: int, limits: PoolLimits, on_forget: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         self.limits = limits
-        self.pid = 0
+        self.pid = pid
         self.ready: asyncio.Future[Hardening] = loop.create_future()
         self.lost: asyncio.Future[str] = loop.create_future()
         self._on_forget = on_forget
