@@ -20,7 +20,7 @@ from keyquorum_devnet import operators
 from keyquorum_devnet.chain_client import ChainClient, ChainSays, OnChain
 from keyquorum_devnet.configuration import FEE_CEILING, LAMPORTS_PER_SOL
 from keyquorum_devnet.initiator import Initiator, WantedKey, WantedTransfer
-from keyquorum_devnet.layout import GATEWAY, PARTIES, command
+from keyquorum_devnet.layout import GATEWAY, PARTIES, Layout, command
 from keyquorum_devnet.rest import Gateway
 from keyquorum_devnet.solana.genesis import CHAIN_ID, NATIVE_ASSET
 from keyquorum_devnet.stack import Stack
@@ -59,13 +59,16 @@ class Report:
 
 
 class Demo:
-    """Runs against a stack that is up."""
+    """A customer of a stack that is up."""
 
-    def __init__(self, stack: Stack, session: aiohttp.ClientSession, say: Callable[[str], None]) -> None:
-        self._stack = stack
-        self._gateway = Gateway(session, stack.base_url, stack.api_key)
-        self._chain = ChainClient(session, stack.chain_url)
-        self._client = Initiator(bytes.fromhex(stack.layout.root_key.read_text(encoding="ascii")))
+    def __init__(
+        self, layout: Layout, base_url: str, chain_url: str, session: aiohttp.ClientSession, say: Callable[[str], None]
+    ) -> None:
+        self._layout = layout
+        self._base_url = base_url
+        self._gateway = Gateway(session, base_url, layout.api_key.read_text(encoding="ascii").strip())
+        self._chain = ChainClient(session, chain_url)
+        self._client = Initiator(bytes.fromhex(layout.root_key.read_text(encoding="ascii")))
         self._say = say
 
     async def run(self, initiation: Initiation) -> Report:
@@ -125,12 +128,12 @@ class Demo:
 
     async def _verify(self, wallet_id: str, address: str) -> None:
         """``keyquorum verify wallet``, against a roster that the gateway did not serve."""
-        layout = self._stack.layout
+        layout = self._layout
         answer = json.loads(
             await operators.run(
                 command("keyquorum"), "verify", "wallet", wallet_id, "--json",
                 "--roster", str(layout.node(GATEWAY) / "roster.toml"),
-                "--url", self._stack.base_url, "--api-key-file", str(layout.api_key),
+                "--url", self._base_url, "--api-key-file", str(layout.api_key),
             )
         )  # fmt: skip
         if address not in json.dumps(answer):
@@ -169,7 +172,7 @@ class Demo:
 async def demonstrate(stack: Stack, say: Callable[[str], None]) -> list[Report]:
     """Both initiations, one after the other."""
     async with aiohttp.ClientSession() as session:
-        demo = Demo(stack, session, say)
+        demo = Demo(stack.layout, stack.base_url, stack.chain_url, session, say)
         return [await demo.run("gateway"), await demo.run("client")]
 
 
