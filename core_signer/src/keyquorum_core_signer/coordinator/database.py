@@ -84,6 +84,10 @@ class WriteRefused(Exception):
     """Proves that a write was not taken: too many wait already, or the database is closed."""
 
 
+STORAGE_ERRORS: Final = (Fenced, WriteRefused, apsw.Error)
+"""What :meth:`Database.commit` raises where a row could not be kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Write:
     work: Work

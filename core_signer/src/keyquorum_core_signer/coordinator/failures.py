@@ -22,9 +22,13 @@ PROTOCOL_ABORT: Final = "protocol-abort"
 DEADLINE_EXCEEDED: Final = "deadline-exceeded"
 ATTESTATION_REFUSED: Final = "attestation-refused"
 BUSY: Final = "busy"
+OVERLOADED: Final = "overloaded"
+UNAVAILABLE: Final = "coordinator-unavailable"
 INTERNAL: Final = "internal"
 
-_OF_A_PARTY: Final = frozenset({QUORUM_UNAVAILABLE, KEY_NOT_FOUND, PROTOCOL_ABORT, DEADLINE_EXCEEDED, BUSY, INTERNAL})
+_OF_A_PARTY: Final = frozenset(
+    {QUORUM_UNAVAILABLE, KEY_NOT_FOUND, PROTOCOL_ABORT, DEADLINE_EXCEEDED, OVERLOADED, BUSY, INTERNAL}
+)
 _CODE: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _DETAIL_CHARS_MAX: Final = 512  # enough for a sentence; a party does not decide how large our answers are
 
@@ -87,14 +91,15 @@ class OperationFailed(Exception):
         super().__init__(f"{failure.code}: {failure.detail}")
 
 
-_SPECIFICITY: Final = (QUORUM_UNAVAILABLE, DEADLINE_EXCEEDED, BUSY, INTERNAL, KEY_NOT_FOUND, PROTOCOL_ABORT)
+_SPECIFICITY: Final = (QUORUM_UNAVAILABLE, DEADLINE_EXCEEDED, OVERLOADED, BUSY, INTERNAL, KEY_NOT_FOUND, PROTOCOL_ABORT)
+
+
+def specificity(failure: Failure) -> tuple[bool, bool, int]:
+    """How much a failure tells a client: a refused intent most, then what names somebody, then by code."""
+    known = _SPECIFICITY.index(failure.code) if failure.code in _SPECIFICITY else len(_SPECIFICITY)
+    return failure.refuses_intent, bool(failure.culprits), known
 
 
 def most_specific(failures: Iterable[Failure]) -> Failure | None:
-    """The failure that tells a client most: a refused intent first, then what names somebody, then the rest."""
-
-    def rank(failure: Failure) -> tuple[bool, bool, int]:
-        known = _SPECIFICITY.index(failure.code) if failure.code in _SPECIFICITY else len(_SPECIFICITY)
-        return failure.refuses_intent, bool(failure.culprits), known
-
-    return max(failures, key=rank, default=None)
+    """The failure that tells a client most."""
+    return max(failures, key=specificity, default=None)

@@ -8,6 +8,7 @@ LINK_FRAMES_MAX: Final = 4096  # waiting for one party: all sessions' frames of 
 LINK_BYTES_MAX: Final = 32 * 1024 * 1024  # waiting for one party: eight frames at their largest
 LINK_STALL_S: Final = 1.0  # a party that took no frame for so long is the slow one; before, its peer is the loud one
 NONCES_PER_LINK_MAX: Final = 4096  # the most that a party's configuration can offer
+PREPARED_KEYS_MAX: Final = 1024  # looked up when a link comes up; the next link finds the rest
 KEEPALIVE_MS: Final = 10_000  # gRPC servers take pings more often than that for an attack
 KEEPALIVE_TIMEOUT_MS: Final = 4_000  # a party that is stopped, not dead, is noticed after both
 RECONNECT_S_MIN: Final = 0.05
@@ -16,7 +17,11 @@ LINK_STABLE_S: Final = 5.0  # a link that stood for so long makes the back-off s
 
 # operations
 QUORUM_WAIT_S: Final = 3.0  # how long an operation waits for a party to come back; a supervised restart takes two
+BREAKER_POLL_S: Final = 0.01  # the shortest wait for a breaker's time-out
 ANSWER_MARGIN_S: Final = 0.1  # an operation ends so long before its caller's deadline, that the caller hears of it
+ATTEMPT_S_MIN: Final = 0.05  # with less time left another quorum is not tried
+LAGGARD_S: Final = 1.0  # after a party is lost in the last round of key generation: the others need milliseconds
+ROUNDS_MAX: Final = 64  # no protocol has as many
 FORGIVE_S: Final = 10.0  # how long a failure makes a party the second choice
 RESULT_BYTES_MAX: Final = 64 * 1024  # a signed certificate of 16 parties stays below 16 KiB
 SIGNATURE_BYTES_MAX: Final = 128  # 64 for Schnorr, 65 for ECDSA with recovery id

@@ -6,7 +6,9 @@ is wrong with the intent, or has taken too long, ends in ``FAILED``. The names a
 the same states.
 
 A transition that is not in :data:`TRANSITIONS` cannot be taken: asking for one is our own bug and raises. Every state
-that waits for somebody has a deadline, and :meth:`Stage.after` refuses progress that arrives behind it.
+that waits for somebody has a deadline, and :meth:`Stage.after` refuses progress that arrives behind it. Results are
+no progress in that sense: they imply the rounds before them, whether or not those were reported, and a key that exists
+or a signature that was made is not undone by the clock.
 """
 
 import enum
@@ -36,7 +38,7 @@ class Trigger(enum.Enum):
     KEY_LOCATED = "the key's certificate is known, or a key is to be made"
     ADMITTED = "every party of the quorum admitted the intent"
     ROUND_DONE = "every party of the quorum finished the round"
-    RESULTS_IN = "every party of the quorum reported a result"
+    RESULTS_IN = "as many results are in as are needed"
     VERIFIED = "the result holds"
     DEADLINE = "the state took too long"
     PARTY_LOST = "the link to a party of the quorum broke"
@@ -48,7 +50,7 @@ class Trigger(enum.Enum):
 
 
 TERMINAL: Final = frozenset({State.COMPLETE, State.FAILED})
-PROGRESS: Final = frozenset({Trigger.KEY_LOCATED, Trigger.ADMITTED, Trigger.ROUND_DONE, Trigger.RESULTS_IN})
+PROGRESS: Final = frozenset({Trigger.KEY_LOCATED, Trigger.ADMITTED, Trigger.ROUND_DONE})
 
 _TABLE: Final[Mapping[State, Mapping[Trigger, State]]] = {
     State.KEY_SHARE: {
@@ -58,6 +60,7 @@ _TABLE: Final[Mapping[State, Mapping[Trigger, State]]] = {
     },
     State.PREPARE_SIGN: {
         Trigger.ADMITTED: State.SIGN_ROUND1,
+        Trigger.RESULTS_IN: State.VERIFY,
         Trigger.DEADLINE: State.TIMEOUT,
         Trigger.PARTY_LOST: State.TIMEOUT,
         Trigger.PARTY_FAILED: State.RECOVERY,
@@ -66,6 +69,7 @@ _TABLE: Final[Mapping[State, Mapping[Trigger, State]]] = {
     },
     State.SIGN_ROUND1: {
         Trigger.ROUND_DONE: State.SIGN_ROUND2,
+        Trigger.RESULTS_IN: State.VERIFY,
         Trigger.DEADLINE: State.TIMEOUT,
         Trigger.PARTY_LOST: State.TIMEOUT,
         Trigger.PARTY_FAILED: State.RECOVERY,

@@ -20,12 +20,14 @@ KEY_SHARE    KEY_LOCATED   PREPARE_SIGN
 KEY_SHARE    REFUSED       FAILED
 KEY_SHARE    GIVE_UP       FAILED
 PREPARE_SIGN ADMITTED      SIGN_ROUND1
+PREPARE_SIGN RESULTS_IN    VERIFY
 PREPARE_SIGN DEADLINE      TIMEOUT
 PREPARE_SIGN PARTY_LOST    TIMEOUT
 PREPARE_SIGN PARTY_FAILED  RECOVERY
 PREPARE_SIGN REFUSED       FAILED
 PREPARE_SIGN GIVE_UP       FAILED
 SIGN_ROUND1  ROUND_DONE    SIGN_ROUND2
+SIGN_ROUND1  RESULTS_IN    VERIFY
 SIGN_ROUND1  DEADLINE      TIMEOUT
 SIGN_ROUND1  PARTY_LOST    TIMEOUT
 SIGN_ROUND1  PARTY_FAILED  RECOVERY
@@ -106,7 +108,6 @@ def test_only_verification_completes():
         (State.PREPARE_SIGN, Trigger.ADMITTED),
         (State.SIGN_ROUND1, Trigger.ROUND_DONE),
         (State.SIGN_ROUND2, Trigger.ROUND_DONE),
-        (State.SIGN_ROUND2, Trigger.RESULTS_IN),
     ],
 )
 def test_progress_behind_the_deadline_is_refused(state, trigger):
@@ -117,10 +118,10 @@ def test_progress_behind_the_deadline_is_refused(state, trigger):
         stage.after(trigger, now=10.001, deadline=20.0)
 
 
-def test_failures_are_taken_however_late():
-    """What ends or recovers an operation has no deadline."""
+def test_failures_and_results_are_taken_however_late():
+    """What ends or recovers an operation has no deadline, and what was made was made."""
     for (state, trigger), target in EXPECTED.items():
-        if target in (State.FAILED, State.TIMEOUT, State.RECOVERY):
+        if target in (State.FAILED, State.TIMEOUT, State.RECOVERY, State.VERIFY, State.COMPLETE):
             assert Stage(state, 10.0).after(trigger, now=1e9, deadline=2e9).state is target
 
 
