@@ -37,8 +37,8 @@ def find_codec(name: str, folder: Path | None = None) -> tuple[Distribution, Ent
     ]
     if not found:
         raise ArtifactError(f"no distribution declares the codec {name!r}")
-    if len({distribution.metadata["Name"] for distribution, _ in found}) > 1:
-        raise ArtifactError(f"several distributions declare the codec {name!r}")
+    if len({(distribution.metadata["Name"], distribution.version) for distribution, _ in found}) > 1:
+        raise ArtifactError(f"several distributions, or versions of one, declare the codec {name!r}")
     return found[0]
 
 
