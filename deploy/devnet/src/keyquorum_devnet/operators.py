@@ -46,44 +46,40 @@ async def run(*argv: str, environment: Mapping[str, str] | None = None) -> str:
     return out.decode()
 
 
-async def make_identities(layout: Layout, ports: Mapping[str, int]) -> None:
-    """``keyquorum-signer init`` at each node; the client's own key beside them."""
+async def make_identities(layout: Layout, ports: Mapping[str, int]) -> dict[str, str]:
+    """``keyquorum-signer init`` at each node; the client's own key beside them. The fingerprint of each node."""
     new_secret(layout.root_key)
+    signer = command("keyquorum-signer")
 
-    async def make(name: str) -> None:
-        if layout.file(name, "card.toml").exists():
-            return
+    async def make(name: str) -> str:
+        card = layout.file(name, "card.toml")
+        if card.exists():
+            return _fingerprint(await run(signer, "fingerprint", str(card)))
         where = ["--address", f"{HOST}:{ports[name]}"] if name in PARTIES else []
-        await run(
-            command("keyquorum-signer"), "init", "--node-id", name, "--role", ROLES[name],
-            "--dir", str(layout.node(name)), *where,
-        )  # fmt: skip
+        folder = str(layout.node(name))
+        return _fingerprint(
+            await run(signer, "init", "--node-id", name, "--role", ROLES[name], "--dir", folder, *where)
+        )
 
-    await asyncio.gather(*map(make, ROLES))
+    if all((layout.node(name) / "roster.toml").exists() for name in ROLES):
+        return {}  # compared before
+    return dict(zip(ROLES, await asyncio.gather(*map(make, ROLES)), strict=True))
 
 
-async def pin_rosters(layout: Layout, ports: Mapping[str, int]) -> None:
+async def pin_rosters(layout: Layout, ports: Mapping[str, int], fingerprints: Mapping[str, str]) -> None:
     """``keyquorum-signer enroll`` at each node, from the same cards and the fingerprints that were read out."""
-    cards = {name: layout.file(name, "card.toml") for name in ROLES}
-    if not all((layout.node(name) / "roster.toml").exists() for name in ROLES):
-        signer = command("keyquorum-signer")
-        told = await asyncio.gather(*(run(signer, "fingerprint", str(card)) for card in cards.values()))
-        expected = [
-            argument
-            for name, text in zip(cards, told, strict=True)
-            for argument in ("--expect", f"{name}={_fingerprint(text)}")
-        ]
+    if fingerprints:
+        cards = [str(layout.file(name, "card.toml")) for name in ROLES]
+        expected = [part for name, told in fingerprints.items() for part in ("--expect", f"{name}={told}")]
         tenant = f"{TENANT}=@{GATEWAY},{root_public_key(layout).hex()}"
-        hashes = await asyncio.gather(
-            *(
-                run(
-                    signer, "enroll", "--dir", str(layout.node(name)), "--cell", CELL, "--tenant", tenant, "--yes",
-                    *expected, *map(str, cards.values()),
-                )
-                for name in ROLES
-            )
-        )  # fmt: skip
-        if len({text.rpartition("roster hash:")[2].strip() for text in hashes}) != 1:
+
+        async def enroll(name: str) -> str:
+            folder = str(layout.node(name))
+            common = ["--cell", CELL, "--tenant", tenant, "--yes"]
+            said = await run(command("keyquorum-signer"), "enroll", "--dir", folder, *common, *expected, *cards)
+            return said.rpartition("roster hash:")[2].strip()
+
+        if len(set(await asyncio.gather(*map(enroll, ROLES)))) != 1:
             raise StepFailed("the operators pinned different rosters")
     for name in ROLES:
         _set_addresses(layout.node(name) / "roster.toml", ports)
@@ -99,8 +95,7 @@ async def make_keks(layout: Layout, environment: Mapping[str, Mapping[str, str]]
             await run(command("keyquorum-signer"), *arguments, environment=environment.get(name))
             marker.touch()
 
-    for name in PARTIES:  # one after the other: each takes 128 MiB for a moment
-        await make(name)
+    await asyncio.gather(*map(make, PARTIES))
 
 
 async def codec_pin(name: str) -> str:

@@ -82,8 +82,8 @@ class Stack:
             if self._softhsm is None:
                 raise operators.StepFailed("SoftHSM was asked for, and nothing says how to get it (--softhsm-script)")
             tokens = await operators.make_tokens(self.layout, self._softhsm)
-        await operators.make_identities(self.layout, self.ports)
-        await operators.pin_rosters(self.layout, self.ports)
+        fingerprints = await operators.make_identities(self.layout, self.ports)
+        await operators.pin_rosters(self.layout, self.ports, fingerprints)
         configuration.write(self.layout, self.ports, self.options, tokens, "".join(await pins))
         environment = {name: {"SOFTHSM2_CONF": token["config"]} for name, token in tokens.items()}
         await operators.make_keks(self.layout, environment, f"kek.{self.options.hsm}.made")
