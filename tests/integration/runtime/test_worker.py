@@ -25,7 +25,7 @@ SESSION = bytes(32)
 @pytest.fixture(autouse=True)
 def _find_toy_jobs(monkeypatch):
     """Workers import the toy factory."""
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
 
 
 def pool_of(workers=1, factory="support.toy_jobs:make_jobs", setup=b"setup", **options) -> WorkerPool:

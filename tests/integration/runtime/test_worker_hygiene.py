@@ -19,7 +19,7 @@ TESTS = Path(__file__).parents[2]
 @pytest.fixture(autouse=True)
 def _find_toy_jobs(monkeypatch):
     """Workers import the toy factory."""
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
 
 
 async def inspect(*, dumpable):
