@@ -3,13 +3,16 @@
 A command is data; ``ShareStore.execute`` returns its outcome after the commit. Outcomes that are no success are values,
 not exceptions: a caller has to look at them, and each of them has left its audit row.
 
-Every command carries ``op_id``, the operation it belongs to, and ``now_ms``, the caller's clock. Executing an equal
-command again changes nothing and returns the same outcome with ``repeat=True``.
+Every command carries ``now_ms``, the caller's clock, and mostly ``op_id``, the operation it belongs to. Executing an equal
+command again changes nothing and returns the same outcome with ``repeat=True``. A malformed command cannot be made: its
+constructor raises ValueError.
 """
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeAlias, TypeVar
+
+from keyquorum_core_signer.store import checks, limits
 
 O_co = TypeVar("O_co", covariant=True)
 
@@ -43,6 +46,12 @@ class Spend:
     amount: int
     window_cap: int
     window_s: int
+
+    def __post_init__(self) -> None:
+        checks.check_text("asset", self.asset, limits.ASSET_CHARS_MAX)
+        checks.check_int("amount", self.amount, limits.AMOUNT_BOUND)
+        checks.check_int("window_cap", self.window_cap, limits.AMOUNT_BOUND)
+        checks.check_int("window_s", self.window_s, limits.WINDOW_S_MAX + 1, least=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +127,28 @@ class AdmitOperation(Command[AdmitOutcome]):
     now_ms: int
     spends: tuple[Spend, ...] = ()
 
+    def __post_init__(self) -> None:
+        checks.check_id("op_id", self.op_id)
+        checks.check_hash("intent_hash", self.intent_hash)
+        if type(self.kind) is not OperationKind:
+            raise ValueError("kind: not an OperationKind")
+        checks.check_id("tenant_id", self.tenant_id)
+        checks.check_id("key_id", self.key_id)
+        checks.check_hash("initiator", self.initiator)
+        checks.check_hash("nonce", self.nonce)
+        checks.check_int("valid_until_ms", self.valid_until_ms, limits.VALID_UNTIL_MS_BOUND)
+        checks.check_time("now_ms", self.now_ms)
+        checks.check_count("spends", self.spends, limits.SPENDS_MAX)
+        if len({spend.asset for spend in self.spends}) != len(self.spends):
+            raise ValueError("spends: an asset is there twice")
+
+
+@dataclass(frozen=True, slots=True)
+class NotAdmitted:
+    """No reservation is held for the operation: it was never admitted here, was given back, or is forgotten."""
+
+    op_id: str
+
 
 @dataclass(frozen=True, slots=True)
 class Marked:
@@ -128,11 +159,15 @@ class Marked:
 
 
 @dataclass(frozen=True, slots=True)
-class MarkEmitted(Command[Marked | Conflict]):
+class MarkEmitted(Command[Marked | NotAdmitted]):
     """Record that the operation's last message has left. For the record only: see ``ShareStore.claim_emission``."""
 
     op_id: str
     now_ms: int
+
+    def __post_init__(self) -> None:
+        checks.check_id("op_id", self.op_id)
+        checks.check_time("now_ms", self.now_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +192,10 @@ class ReleaseReservation(Command[Released | NotReleasable]):
     op_id: str
     now_ms: int
 
+    def __post_init__(self) -> None:
+        checks.check_id("op_id", self.op_id)
+        checks.check_time("now_ms", self.now_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -168,7 +207,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class StorePreparedShare(Command[Prepared | Conflict | KeyUnavailable]):
+class StorePreparedShare(Command[Prepared | Conflict | KeyUnavailable | NotAdmitted]):
     """GenerateShares: keep a sealed share of a key that no other party has promised yet.
 
     ``statement`` is the unsigned key certificate, byte for byte. One (key, epoch) has one statement for ever, because
@@ -188,6 +227,16 @@ class StorePreparedShare(Command[Prepared | Conflict | KeyUnavailable]):
     now_ms: int
     sealed: bytes = field(repr=False)
 
+    def __post_init__(self) -> None:
+        for name in ("op_id", "key_id", "wallet_id", "tenant_id", "scheme", "kek_id"):
+            checks.check_id(name, getattr(self, name))
+        checks.check_user("user_id", self.user_id)
+        checks.check_epoch("epoch", self.epoch)
+        checks.check_int("version", self.version, 2, least=1)  # a share starts with its first envelope
+        checks.check_bytes("statement", self.statement, limits.STATEMENT_BYTES_MAX)
+        checks.check_bytes("sealed", self.sealed, limits.SEALED_BYTES_MAX)
+        checks.check_time("now_ms", self.now_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class NodeSignature:
@@ -195,6 +244,10 @@ class NodeSignature:
 
     node_id: str
     signature: bytes
+
+    def __post_init__(self) -> None:
+        checks.check_id("node_id", self.node_id)
+        checks.check_bytes("signature", self.signature, limits.SIGNATURE_BYTES_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +268,13 @@ class ActivateEpoch(Command[Activated | Conflict | KeyUnavailable]):
     statement: bytes
     signatures: tuple[NodeSignature, ...]
     now_ms: int
+
+    def __post_init__(self) -> None:
+        checks.check_id("key_id", self.key_id)
+        checks.check_epoch("epoch", self.epoch)
+        checks.check_bytes("statement", self.statement, limits.STATEMENT_BYTES_MAX)
+        checks.check_count("signatures", self.signatures, limits.SIGNATURES_MAX, least=1)
+        checks.check_time("now_ms", self.now_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +298,14 @@ class UpdateShare(Command[Updated | Conflict | KeyUnavailable]):
     now_ms: int
     sealed: bytes = field(repr=False)
 
+    def __post_init__(self) -> None:
+        checks.check_id("key_id", self.key_id)
+        checks.check_epoch("epoch", self.epoch)
+        checks.check_epoch("version", self.version)
+        checks.check_id("kek_id", self.kek_id)
+        checks.check_bytes("sealed", self.sealed, limits.SEALED_BYTES_MAX)
+        checks.check_time("now_ms", self.now_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
@@ -256,6 +324,12 @@ class DeleteShares(Command[Deleted | KeyUnavailable]):
     key_id: str
     through_epoch: int
     now_ms: int
+
+    def __post_init__(self) -> None:
+        checks.check_id("op_id", self.op_id)
+        checks.check_id("key_id", self.key_id)
+        checks.check_epoch("through_epoch", self.through_epoch)
+        checks.check_time("now_ms", self.now_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +355,14 @@ class BanPeer(Command[Banned]):
     evidence_hash: bytes
     now_ms: int
 
+    def __post_init__(self) -> None:
+        checks.check_id("op_id", self.op_id)
+        checks.check_id("node_id", self.node_id)
+        checks.check_id("key_id", self.key_id, optional=True)
+        checks.check_text("reason", self.reason, limits.DETAIL_CHARS_MAX)
+        checks.check_hash("evidence_hash", self.evidence_hash)
+        checks.check_time("now_ms", self.now_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
@@ -296,6 +378,10 @@ class PruneOperations(Command[Pruned]):
 
     before_ms: int
     now_ms: int
+
+    def __post_init__(self) -> None:
+        checks.check_time("before_ms", self.before_ms)
+        checks.check_time("now_ms", self.now_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,3 +404,12 @@ class RecordDenial(Command[Recorded]):
     initiator: bytes
     now_ms: int
     detail: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("op_id", "tenant_id", "key_id"):
+            checks.check_id(name, getattr(self, name), optional=True)
+        checks.check_hash("initiator", self.initiator, optional=True)
+        checks.check_text("code", self.code, limits.CODE_CHARS_MAX)
+        checks.check_text("rule", self.rule, limits.CODE_CHARS_MAX)
+        checks.check_text("detail", self.detail, limits.DETAIL_CHARS_MAX)
+        checks.check_time("now_ms", self.now_ms)

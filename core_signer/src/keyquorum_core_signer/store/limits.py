@@ -7,9 +7,11 @@ ASSET_CHARS_MAX = 256  # CAIP-19 types are below 200
 SEALED_BYTES_MAX = 256 * 1024  # a GG20 share with its Paillier keys is below 16 KiB
 STATEMENT_BYTES_MAX = 64 * 1024  # certificates of 16 parties with a full policy stay below 16 KiB
 SIGNATURES_MAX = 64  # a certificate has one per party
+SIGNATURE_BYTES_MAX = 128  # Ed25519 has 64
 SPENDS_MAX = 64  # as many assets as a policy can limit
 AMOUNT_BOUND = 2**256  # the range of an EVM word; no chain has more
-TIME_MS_BOUND = 2**53  # milliseconds since 1970; SQLite and JSON both keep it exact
+TIME_MS_BOUND = 4_102_444_800_000  # the year 2100: no clock that says more is right
+VALID_UNTIL_MS_BOUND = 2**53  # whoever judges intents bounds it far lower; SQLite and JSON both keep this exact
 WINDOW_S_MAX = 366 * 24 * 3600
 EPOCH_BOUND = 2**31
 

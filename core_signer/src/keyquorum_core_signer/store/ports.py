@@ -24,6 +24,7 @@ from keyquorum_core_signer.store.commands import (
     Expired,
     KeyState,
     NodeSignature,
+    NotAdmitted,
     OperationState,
 )
 
@@ -167,13 +168,6 @@ class Claimed:
     op_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class NotAdmitted:
-    """This process holds no reservation for the operation: never admitted here, or given back."""
-
-    op_id: str
-
-
 class ShareStore(ABC):
     """One party's share store, open and owned by this process. All methods belong to one event loop."""
 
@@ -181,7 +175,7 @@ class ShareStore(ABC):
     async def execute(self, command: Command[Outcome]) -> Outcome:
         """Apply ``command`` and return its outcome once it is durable.
 
-        Raises ValueError (a malformed command), StoreBusy and StoreUnavailable (nothing was written), OutcomeUnknown.
+        Raises StoreBusy and StoreUnavailable (nothing was written), and OutcomeUnknown.
         A cancelled call may still be applied.
         """
 
@@ -192,6 +186,11 @@ class ShareStore(ABC):
         Expired if the intent's validity is over by now; NotAdmitted if the reservation was given back, or if this process
         never admitted the operation. Claiming twice is allowed: a replaced quorum runs the same intent again.
         """
+
+    @property
+    @abstractmethod
+    def healthy(self) -> bool:
+        """Whether the store accepts writes. Once false it stays so: the process has to open it anew."""
 
     @abstractmethod
     def time_ms(self, now_ms: int) -> int:
