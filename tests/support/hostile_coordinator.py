@@ -71,12 +71,13 @@ class HostileCoordinator:
     ) -> AsyncIterator["HostileCoordinator"]:
         """Open links, wait until all pairwise channels stand unless told not to, and close the links at the end."""
         nodes = tuple(nodes or self.cell.nodes)
+        self.links = {node_id: PartyLink(node_id) for node_id in nodes}
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._run(node_id)) for node_id in nodes]
             try:
                 async with asyncio.timeout(20):
                     for node_id in nodes:
-                        await self._link(node_id).hello
+                        await self.links[node_id].hello
                     self.announce(nodes)
                     if channels:
                         await self.standing(nodes)
@@ -175,11 +176,8 @@ class HostileCoordinator:
         assert certificate.certificate, results
         return certificate
 
-    def _link(self, node_id: str) -> PartyLink:
-        return self.links.setdefault(node_id, PartyLink(node_id))
-
     async def _run(self, node_id: str) -> None:
-        link = self.links[node_id] = PartyLink(node_id)
+        link = self.links[node_id]
         async with channel_to(self.cell, node_id, self.cell.coordinator) as channel:
             hello = party_pb2.LinkHello(
                 coordinator_id="coordinator-1",
