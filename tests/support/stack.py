@@ -153,13 +153,14 @@ class Customer:
         self.initiator = initiator
         self.session = session
         self.base_url = base_url
+        self.headers = {"Authorization": f"Bearer {gateway.api_key}"}
 
     async def funded_account(self, chain: str, lamports: int = 5_000_000_000, **wallet: Any) -> dict[str, Any]:
         """The first account of a new gateway-initiated wallet, with coins on it."""
         body = {"user_id": "e2e", "chains": [chain], **wallet}
-        created = await self.gateway.post("/v1/wallets", body)
-        await self.gateway.operation(created["operation_id"], within_s=30)
-        found = await self.gateway.get(f"/v1/wallets/{created['id']}")
+        ordered = await self.gateway.order("/v1/wallets", body)
+        await self.gateway.operation(ordered.operation_id, within_s=30)
+        found = await self.gateway.get(f"/v1/wallets/{ordered.made_id}")
         account = found["accounts"][0]
         await self.fund(account["address"], lamports)
         return account | {"wallet_id": found["id"]}
@@ -173,9 +174,9 @@ class Customer:
         """A transfer, confirmed by the chain itself."""
         body = {"account_id": account["id"], "destination": destination, "amount": str(amount)}
         before = await self.chain.balance(destination)
-        created = await self.gateway.post("/v1/transactions", body)
+        ordered = await self.gateway.order("/v1/transactions", body)
         ended = frozenset({"confirmed", "failed", "expired"})
-        found = await self.gateway.until(f"/v1/transactions/{created['id']}", ended, within_s=30)
+        found = await self.gateway.until(f"/v1/transactions/{ordered.made_id}", ended, within_s=30)
         assert found["state"] == "confirmed", found
         on_chain = await self.chain.transaction(found["txid"])
         assert on_chain.succeeded

@@ -111,11 +111,11 @@ class Demo:
         body: dict[str, Any] = {"user_id": user_id, "name": f"{initiation}-initiated", "chains": [CHAIN_ID]}
         if initiation == "client":
             body["initiation"] = {"type": "client", "public_key": self._client.public.hex()}
-        created = await self._gateway.post("/v1/wallets", body)
+        ordered = await self._gateway.order("/v1/wallets", body)
         if initiation == "client":
-            await self._authorize(created["operation_id"], WantedKey(user_id, SCHEME, THRESHOLD, PARTIES))
-        await self._gateway.operation(created["operation_id"], within_s=CREATED_S_MAX)
-        return await self._gateway.get(f"/v1/wallets/{created['id']}")
+            await self._authorize(ordered.operation_id, WantedKey(user_id, SCHEME, THRESHOLD, PARTIES))
+        await self._gateway.operation(ordered.operation_id, within_s=CREATED_S_MAX)
+        return await self._gateway.get(f"/v1/wallets/{ordered.made_id}")
 
     async def _authorize(self, operation_id: str, wanted: WantedKey | WantedTransfer) -> None:
         """Read what waits for the client's signature, check it, sign it."""
@@ -142,16 +142,16 @@ class Demo:
 
     async def _transfer(self, initiation: Initiation, account: Any, recipient: str, amount: int) -> tuple[Any, Any]:
         body = {"account_id": account["id"], "destination": recipient, "amount": str(amount)}
-        created = await self._gateway.post("/v1/transactions", body)
+        ordered = await self._gateway.order("/v1/transactions", body)
         if initiation == "client":
             wanted = WantedTransfer(CHAIN_ID, NATIVE_ASSET, account["address"], recipient, amount, FEE_CEILING)
-            await self._authorize(created["operation_id"], wanted)
+            await self._authorize(ordered.operation_id, wanted)
         ended = frozenset({"confirmed", "failed", "expired"})
-        path = f"/v1/transactions/{created['id']}"
+        path = f"/v1/transactions/{ordered.made_id}"
         transaction = await self._gateway.until(path, ended, within_s=CONFIRMED_S_MAX)
         if transaction["state"] != "confirmed":
-            raise DemoFailed(f"transaction {created['id']} is {transaction['state']}: {transaction['detail']}")
-        return transaction, await self._gateway.get(f"/v1/operations/{created['operation_id']}")
+            raise DemoFailed(f"transaction {ordered.made_id} is {transaction['state']}: {transaction['detail']}")
+        return transaction, await self._gateway.get(f"/v1/operations/{ordered.operation_id}")
 
     async def _judge(self, transaction: Any, source: str, recipient: str, amount: int) -> OnChain:
         """Ask the chain itself."""

@@ -11,6 +11,7 @@ import aiohttp
 
 REQUEST_S_MAX: Final = 60.0
 POLL_S: Final = 0.05
+ACCEPTED: Final = 202
 TERMINAL: Final = frozenset({"succeeded", "failed"})
 
 
@@ -21,6 +22,14 @@ class Answer:
     status: int
     body: Any
     headers: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What was ordered: the operation, and the wallet or transaction that comes of it."""
+
+    operation_id: str
+    made_id: str
 
 
 class Refused(Exception):
@@ -44,13 +53,13 @@ class Gateway:
     def __init__(self, session: aiohttp.ClientSession, base_url: str, api_key: str) -> None:
         self._session = session
         self._base_url = base_url
-        self._api_key = api_key
+        self.api_key = api_key
 
     async def call(
         self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """One request, whatever the answer is. A header of None is left out."""
-        sent = {"Authorization": f"Bearer {self._api_key}", **(headers or {})}
+        sent = {"Authorization": f"Bearer {self.api_key}", **(headers or {})}
         if method == "POST":
             sent.setdefault("Idempotency-Key", str(uuid.uuid4()))
         async with self._session.request(
@@ -74,6 +83,14 @@ class Gateway:
     async def post(self, path: str, body: Any) -> Any:
         """The body of a POST that was carried out or accepted; :class:`Refused` otherwise."""
         return self._accepted(f"POST {path}", await self.call("POST", path, body))
+
+    async def order(self, path: str, body: Any) -> "Ordered":
+        """A POST that makes a wallet or a transaction: answered with it, or with the operation that is making it."""
+        answer = await self.call("POST", path, body)
+        made = self._accepted(f"POST {path}", answer)
+        if answer.status != ACCEPTED:
+            return Ordered(made["operation_id"], made["id"])
+        return Ordered(made["id"], made["transaction_id"] or made["wallet_id"])
 
     async def operation(self, operation_id: str, *, within_s: float, also: frozenset[str] = frozenset()) -> Any:
         """An operation once it has ended, or reached a state of ``also``; :class:`Refused` if it failed."""
