@@ -2,6 +2,7 @@
 
 import time
 
+from keyquorum_gateway.bounds import CERTIFIED_KEYS_MAX
 from keyquorum_gateway.certificates import (
     Refused,
     VerifiedKey,
@@ -11,7 +12,7 @@ from keyquorum_gateway.certificates import (
 )
 from keyquorum_gateway.chains import DescribedChain
 from keyquorum_gateway.identifiers import ACCOUNT, new_identifier
-from keyquorum_gateway.problems import OperationFailed, Problem
+from keyquorum_gateway.problems import Problem
 from keyquorum_gateway.roster import Roster
 from keyquorum_gateway.signer_client import SignerClient
 from keyquorum_gateway.state.database import Database
@@ -30,12 +31,12 @@ class AccountBook:
         self._client = client
         self._roster = roster
         self._metrics = metrics
+        self._certified: dict[str, VerifiedKey] = {}
 
     async def open(self, wallet: Wallet, chain: DescribedChain, position: int) -> Account:
         """The account at a position, made if there is none.
 
-        Raises ``SigningError`` where the parties do not attest, :class:`OperationFailed` ``attestation-refused`` where
-        what they sent does not prove the address.
+        Raises ``SigningError`` where the parties do not attest, :class:`Refused` where what they sent does not prove the address.
         """
         existing = self._wallets.account_at(wallet.id, chain.chain, position)
         if existing is not None:
@@ -49,7 +50,7 @@ class AccountBook:
             verify_derivation(attested, codec, path=path, chain=chain.chain)
         except Refused as refusal:
             self._metrics.refusals.labels(refusal.code).inc()
-            raise OperationFailed(refusal.code, refusal.detail) from None
+            raise
         account = Account(
             id=new_identifier(ACCOUNT),
             tenant_id=wallet.tenant_id,
@@ -80,5 +81,11 @@ class AccountBook:
         raise Problem("no-key-for-chain", f"the wallet has no {scheme} key, which {chain.chain} needs")
 
     def certified(self, key: WalletKey) -> VerifiedKey:
-        """What the key's certificate proves, checked against the roster as it is now."""
-        return verify_certificate(key.certificate, self._roster)
+        """What the key's certificate proves. Checked once per process: neither certificate nor roster changes in it."""
+        verified = self._certified.get(key.id)
+        if verified is None:
+            verified = verify_certificate(key.certificate, self._roster)
+            if len(self._certified) >= CERTIFIED_KEYS_MAX:
+                self._certified.clear()
+            self._certified[key.id] = verified
+        return verified

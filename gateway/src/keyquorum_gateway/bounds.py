@@ -50,6 +50,9 @@ API_KEY_CACHE_S: Final = 1.0
 API_KEY_CACHE_MAX: Final = 4096
 """Cached API keys; beyond it the cache starts again, so that garbage keys cannot grow it."""
 
+CERTIFIED_KEYS_MAX: Final = 16_384
+"""Verified certificates kept parsed, about 2 KiB each."""
+
 CHAIN_RETRY_S: Final = (1.0, 30.0)
 """First and longest pause between attempts to start an adapter whose node is not there yet."""
 

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, Message
 
 from keyquorum_gateway.identity import ADDRESS_TAG, KEY_CERTIFICATE_TAG
 from keyquorum_gateway.intents import KeyOrder
+from keyquorum_gateway.problems import OperationFailed
 from keyquorum_gateway.roster import Roster
 from keyquorum_plugin_api.codec import Codec
 from keyquorum_plugin_api.errors import ChainError
@@ -27,13 +28,8 @@ _HASH_BYTES: Final = 32
 _STATEMENT_BYTES_MAX: Final = 64 * 1024
 
 
-class Refused(Exception):
+class Refused(OperationFailed):
     """A statement does not prove what it should. ``code`` is ``certificate-refused`` or ``attestation-refused``."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        self.code = code
-        self.detail = detail
-        super().__init__(f"{code}: {detail}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,13 +101,12 @@ class AuthConfig(Section):
     """How API keys are recognised."""
 
     pepper_file: Path
-    api_keys_file: Path | None = None
 
 
 class IntentsConfig(Section):
     """How long an intent stays valid after it was made."""
 
-    gateway_validity_s: int = Field(default=120, ge=5, le=3600)
+    gateway_validity_s: int = Field(default=60, ge=5, le=3600)
     client_validity_s: int = Field(default=300, ge=5, le=24 * 3600)
 
 

@@ -117,6 +117,10 @@ class Roster:
         """The Shamir index of a node."""
         return self._indices.get(node_id)
 
+    def pins(self, node_id: str, index: int, identity_key: bytes) -> bool:
+        """Whether the roster has exactly this node."""
+        return (self._indices.get(node_id), self._identities.get(node_id)) == (index, identity_key)
+
     def has_tenant(self, tenant_id: str) -> bool:
         """Whether the tenant is enrolled."""
         return tenant_id in self._tenants

@@ -50,7 +50,7 @@ class LiveOperation:
     """An operation in memory: what is stored of it, its events, and who waits for it."""
 
     operation: Operation
-    claim: Claim | None = None
+    claim: Claim | None = None  # to become durable with the operation's next write
     transaction: Transaction | None = None
     wallet: Wallet | None = None
     recovered: bool = False
@@ -69,8 +69,8 @@ class Program(Protocol):
     async def run(self, live: LiveOperation) -> Outcome:
         """One turn: to the end, or to where an initiator has to sign."""
 
-    def suspend(self, live: LiveOperation) -> Write | None:
-        """What to store with an operation that now waits for its initiator."""
+    def belongings(self, live: LiveOperation) -> tuple[Write, ...]:
+        """What has to be stored with the operation, as it is now."""
 
     async def abandon(self, live: LiveOperation, failure: Failure) -> Write | None:
         """Give back what was reserved; what to store with an operation that failed for good."""
@@ -124,6 +124,7 @@ class OperationEngine:
         """Give the operation's program its turn, in a task of its own that no request's end cancels."""
         live.settled.clear()
         live.operation.state = OperationState.RUNNING
+        live.operation.error = None
         live.task = asyncio.create_task(self._turn(live), name=live.operation.id)
 
     def require_room_to_wait(self, tenant_id: str) -> None:
@@ -135,7 +136,7 @@ class OperationEngine:
         if waiting >= AWAITING_PER_TENANT_MAX:
             raise Problem("too-many-pending")
 
-    async def authorize(self, live: LiveOperation, authorization: Authorization) -> None:
+    def authorize(self, live: LiveOperation, authorization: Authorization, claim: Claim | None) -> None:
         """Take an initiator's signature and go on; a problem where none is awaited or it is not the initiator's."""
         ceremony = live.operation.awaited
         if ceremony is None:
@@ -145,6 +146,7 @@ class OperationEngine:
         if live.expiry is not None:
             live.expiry.cancel()
         ceremony.authorization = authorization
+        live.claim = claim
         self.publish(live, "authorized")
         self.launch(live)
 
@@ -225,9 +227,13 @@ class OperationEngine:
         await asyncio.shield(self._post(live, *writes))
         live.durable = True
 
+    async def make_durable(self, live: LiveOperation) -> None:
+        """Make the operation durable with all that belongs to it, as before its id leaves the gateway."""
+        await self.persist(live, *self._programs[live.operation.kind].belongings(live))
+
     def _post(self, live: LiveOperation, *writes: Write) -> "asyncio.Future[None]":
         save = saving(live.operation, live.events[live.stored_events :])
-        claim = live.claim if not live.durable else None
+        claim = live.claim
         if claim is not None:
             claim.operation_id = live.operation.id
         count = len(live.events)
@@ -246,7 +252,8 @@ class OperationEngine:
     def _stored_up_to(self, live: LiveOperation, count: int, done: "asyncio.Future[None]") -> None:
         if not done.cancelled() and done.exception() is None:
             live.stored_events = max(live.stored_events, count)
-        elif live.claim is not None and not live.durable:
+            live.claim = None
+        elif live.claim is not None:
             live.claim.operation_id = ""
 
     # turns
@@ -269,10 +276,9 @@ class OperationEngine:
             await self._fail(live, error)
 
     async def _await_initiator(self, live: LiveOperation) -> None:
-        write = self._programs[live.operation.kind].suspend(live)
         live.operation.state = OperationState.AWAITING_INITIATOR
         self.publish(live, "awaiting_initiator")
-        await self.persist(live, *([write] if write else []))
+        await self.make_durable(live)
         self._arm(live)
         live.settled.set()
 

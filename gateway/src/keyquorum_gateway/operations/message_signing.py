@@ -1,12 +1,11 @@
 """Signs messages: a chain's own message format through its codec, or raw bytes where the key's policy allows them."""
 
-import time
 from typing import TypeAlias
 
-from keyquorum_gateway.identity import InitiatorKey
-from keyquorum_gateway.intents import IntentComposer, PayloadOrder, RawOrder, authorize, ceremony_id
+from keyquorum_gateway.intents import PayloadOrder, RawOrder
 from keyquorum_gateway.operations.ceremony_runner import CeremonyRunner
 from keyquorum_gateway.operations.engine import LiveOperation, OperationEngine, Outcome, Write
+from keyquorum_gateway.operations.issuing import IntentIssuer
 from keyquorum_gateway.operations.record import Ceremony, SignaturePlan, SignatureResult
 from keyquorum_gateway.problems import Failure, OperationFailed
 from keyquorum_gateway.signatures import verifies
@@ -25,19 +24,15 @@ class MessageSigning:
         *,
         engine: OperationEngine,
         ceremonies: CeremonyRunner,
-        composer: IntentComposer,
-        key: InitiatorKey,
+        issuer: IntentIssuer,
         wallets: Wallets,
         metrics: Metrics,
-        validity_s: tuple[int, int],
     ) -> None:
         self._engine = engine
         self._ceremonies = ceremonies
-        self._composer = composer
-        self._key = key
+        self._issuer = issuer
         self._wallets = wallets
         self._metrics = metrics
-        self._validity_s = validity_s
 
     async def run(self, live: LiveOperation) -> Outcome:
         """One ceremony, and the check of its signature by a library that had no part in it."""
@@ -60,9 +55,9 @@ class MessageSigning:
         )
         return Outcome.DONE
 
-    def suspend(self, _live: LiveOperation) -> Write | None:
+    def belongings(self, _live: LiveOperation) -> tuple[Write, ...]:
         """The operation holds everything."""
-        return None
+        return ()
 
     async def abandon(self, _live: LiveOperation, _failure: Failure) -> Write | None:
         """Nothing was reserved."""
@@ -72,18 +67,7 @@ class MessageSigning:
         wallet = live.wallet or self._wallets.wallet(account.wallet_id, account.tenant_id)
         if wallet is None:
             raise OperationFailed("internal", "the wallet is gone")
-        client = live.operation.client_initiated
-        valid_until_ms = int((time.time() + self._validity_s[client]) * 1000)
-        intent = self._composer.sign(
-            _order(account, key, plan),
-            tenant_id=wallet.tenant_id,
-            initiator_key=wallet.initiator_key,
-            valid_until_ms=valid_until_ms,
-        )
-        ceremony = Ceremony("sign", ceremony_id(intent), key.id, key.scheme, intent, valid_until_ms)
-        if not client:
-            ceremony.authorization = authorize(intent, self._key)
-        live.operation.ceremonies.append(ceremony)
+        ceremony = self._issuer.issue(live.operation, wallet, _order(account, key, plan))
         self._engine.publish(live, "built")
         return ceremony
 

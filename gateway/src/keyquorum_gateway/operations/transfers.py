@@ -14,11 +14,11 @@ from keyquorum_gateway.adapter_calls import BUILD_S, DISCARD_S, adapter_call
 from keyquorum_gateway.chain_signer import SigningTicket, signing
 from keyquorum_gateway.chains import Chains, ReadyChain
 from keyquorum_gateway.effects import AdapterRefused, approve_transfer
-from keyquorum_gateway.identity import InitiatorKey
-from keyquorum_gateway.intents import IntentComposer, PayloadOrder, authorize, ceremony_id
+from keyquorum_gateway.intents import PayloadOrder
 from keyquorum_gateway.operations.ceremony_runner import CeremonyRunner
 from keyquorum_gateway.operations.engine import LiveOperation, OperationEngine, Outcome, Write
-from keyquorum_gateway.operations.record import Ceremony
+from keyquorum_gateway.operations.issuing import IntentIssuer
+from keyquorum_gateway.operations.record import OperationState
 from keyquorum_gateway.operations.tracking import TransactionTracker
 from keyquorum_gateway.problems import Failure, OperationFailed, Problem
 from keyquorum_gateway.state.transactions import Transaction, Transactions, TransactionState, save_transaction
@@ -56,25 +56,21 @@ class Transfers:
         *,
         engine: OperationEngine,
         ceremonies: CeremonyRunner,
-        composer: IntentComposer,
-        key: InitiatorKey,
+        issuer: IntentIssuer,
         wallets: Wallets,
         transactions: Transactions,
         tracker: TransactionTracker,
         chains: Chains,
         metrics: Metrics,
-        validity_s: tuple[int, int],
     ) -> None:
         self._engine = engine
         self._ceremonies = ceremonies
-        self._composer = composer
-        self._key = key
+        self._issuer = issuer
         self._wallets = wallets
         self._transactions = transactions
         self._tracker = tracker
         self._chains = chains
         self._metrics = metrics
-        self._validity_s = validity_s
 
     async def run(self, live: LiveOperation) -> Outcome:
         """From wherever the transaction stands to its broadcast, or to where the client has to sign the intent."""
@@ -99,9 +95,11 @@ class Transfers:
             self._engine.publish(live, "submitted", detail=live.transaction.txid)
         return Outcome.DONE
 
-    def suspend(self, live: LiveOperation) -> Write | None:
-        """The transaction waits with its operation."""
-        return self._store(live, state=TransactionState.AWAITING_INITIATOR)
+    def belongings(self, live: LiveOperation) -> tuple[Write, ...]:
+        """The transaction, which waits where its operation waits."""
+        waits = live.operation.state is OperationState.AWAITING_INITIATOR
+        state = TransactionState.AWAITING_INITIATOR if waits else self._transaction(live).state
+        return (self._store(live, state=state),)
 
     async def abandon(self, live: LiveOperation, failure: Failure) -> Write | None:
         """Give back what was reserved, if it is certain that nothing was signed; the transaction has failed."""
@@ -139,19 +137,15 @@ class Transfers:
             self._metrics.refusals.labels(error.code).inc()
             await _discard(chain.adapter, unsigned)
             raise
-        client = live.operation.client_initiated
-        valid_until_ms = int((time.time() + self._validity_s[client]) * 1000)
-        scheme = codec.codec.scheme
         order = PayloadOrder(
-            account.key_id, scheme, chain.chain, codec.ref, approved.unsigned.payload, approved.decoded
+            account.key_id,
+            codec.codec.scheme,
+            chain.chain,
+            codec.ref,
+            approved.unsigned.payload,
+            approved.decoded,
         )
-        intent = self._composer.sign(
-            order, tenant_id=wallet.tenant_id, initiator_key=wallet.initiator_key, valid_until_ms=valid_until_ms
-        )
-        ceremony = Ceremony("sign", ceremony_id(intent), account.key_id, scheme, intent, valid_until_ms)
-        if not client:
-            ceremony.authorization = authorize(intent, self._key)
-        live.operation.ceremonies.append(ceremony)
+        self._issuer.issue(live.operation, wallet, order)
         live.transaction = replace(
             transaction, unsigned=approved.unsigned, fee=approved.fee, fee_asset=chain.info.native_asset
         )

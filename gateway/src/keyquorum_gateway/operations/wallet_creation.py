@@ -6,10 +6,10 @@ from functools import partial
 from keyquorum_gateway.accounts import AccountBook
 from keyquorum_gateway.certificates import Refused, verify_certificate, verify_order
 from keyquorum_gateway.chains import Chains
-from keyquorum_gateway.identity import InitiatorKey
-from keyquorum_gateway.intents import IntentComposer, KeyOrder, authorize, ceremony_id, intent_hash
+from keyquorum_gateway.intents import KeyOrder, intent_hash
 from keyquorum_gateway.operations.ceremony_runner import CeremonyRunner
 from keyquorum_gateway.operations.engine import LiveOperation, OperationEngine, Outcome, Write
+from keyquorum_gateway.operations.issuing import IntentIssuer
 from keyquorum_gateway.operations.record import Ceremony, WalletPlan
 from keyquorum_gateway.problems import Failure, OperationFailed
 from keyquorum_gateway.roster import Roster
@@ -33,25 +33,21 @@ class WalletCreation:
         *,
         engine: OperationEngine,
         ceremonies: CeremonyRunner,
-        composer: IntentComposer,
-        key: InitiatorKey,
+        issuer: IntentIssuer,
         roster: Roster,
         wallets: Wallets,
         accounts: AccountBook,
         chains: Chains,
         metrics: Metrics,
-        validity_s: tuple[int, int],
     ) -> None:
         self._engine = engine
         self._ceremonies = ceremonies
-        self._composer = composer
-        self._key = key
+        self._issuer = issuer
         self._roster = roster
         self._wallets = wallets
         self._accounts = accounts
         self._chains = chains
         self._metrics = metrics
-        self._validity_s = validity_s
 
     async def run(self, live: LiveOperation) -> Outcome:
         """Make the next key until all are there; stop where the client has to sign the next intent."""
@@ -70,9 +66,9 @@ class WalletCreation:
         await self._open_accounts(live, wallet, plan)
         return Outcome.DONE
 
-    def suspend(self, live: LiveOperation) -> Write | None:
-        """The wallet exists from the first wait on, so that the operation can be followed to it."""
-        return partial(insert_wallet, wallet=live.wallet) if live.wallet else None
+    def belongings(self, live: LiveOperation) -> tuple[Write, ...]:
+        """The wallet: it exists from the operation's first moment on, so that the one can be followed to the other."""
+        return (partial(insert_wallet, wallet=live.wallet),) if live.wallet else ()
 
     async def abandon(self, live: LiveOperation, _failure: Failure) -> Write | None:
         """A wallet without all its keys has failed; one whose first account could not be made is still a wallet."""
@@ -86,16 +82,7 @@ class WalletCreation:
         for begun in live.operation.ceremonies:
             if begun.key_id == order.key_id:
                 return begun
-        client = live.operation.client_initiated
-        valid_until_ms = int((time.time() + self._validity_s[client]) * 1000)
-        intent = self._composer.create_key(
-            order, tenant_id=wallet.tenant_id, initiator_key=wallet.initiator_key, valid_until_ms=valid_until_ms
-        )
-        ceremony = Ceremony("create_key", ceremony_id(intent), order.key_id, order.scheme, intent, valid_until_ms)
-        if not client:
-            ceremony.authorization = authorize(intent, self._key)
-        live.operation.ceremonies.append(ceremony)
-        return ceremony
+        return self._issuer.issue(live.operation, wallet, order)
 
     async def _make_key(self, live: LiveOperation, wallet: Wallet, order: KeyOrder, ceremony: Ceremony) -> None:
         terminal = await self._ceremonies.run(live, ceremony, partial(insert_wallet, wallet=wallet))
@@ -104,7 +91,7 @@ class WalletCreation:
             verify_order(certified, order, wallet.tenant_id, intent_hash(ceremony.intent))
         except Refused as refusal:
             self._metrics.refusals.labels(refusal.code).inc()
-            raise OperationFailed(refusal.code, refusal.detail) from None
+            raise
         key = WalletKey(order.key_id, wallet.id, order.scheme, terminal.certificate, time.time_ns() // 1_000_000)
         self._engine.publish(live, "certified", detail=f"{order.scheme} key {order.key_id}")
         writes: list[Write] = [partial(insert_key, key=key)]

@@ -1,0 +1,61 @@
+"""A span per request, its trace id for problems and logs, and the request histogram."""
+
+import time
+from typing import Any, Final
+
+from aiohttp import web
+from opentelemetry import context as otel_context
+from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from keyquorum_gateway.routes.endpoint import Handler
+from keyquorum_gateway.services import EXTRA_HEADERS, TRACE_ID, Headers
+from keyquorum_gateway.telemetry import Metrics
+
+_UNMATCHED: Final = "unmatched"
+
+
+def tracing(tracer: Tracer, metrics: Metrics) -> Any:
+    """The outermost middleware: what it measures is what the client waits for."""
+    propagator = TraceContextTextMapPropagator()
+    series: dict[tuple[str, str, int], Any] = {}
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource is not None else _UNMATCHED
+        method = request.method if resource is not None else _UNMATCHED
+        parent = propagator.extract(request.headers) if "traceparent" in request.headers else None
+        span = tracer.start_span(
+            f"{method} {route}",
+            context=parent,
+            kind=SpanKind.SERVER,
+            attributes={"http.request.method": method, "http.route": route},
+        )
+        context = span.get_span_context()
+        trace_id = format(context.trace_id, "032x")
+        request[TRACE_ID] = trace_id
+        traceparent = f"00-{trace_id}-{context.span_id:016x}-{context.trace_flags:02x}"
+        request[EXTRA_HEADERS] = Headers({"Traceparent": traceparent})
+        token = otel_context.attach(set_span_in_context(span))
+        status = 500
+        try:
+            response = await handler(request)
+            status = response.status
+            if not response.prepared:
+                response.headers.update(request[EXTRA_HEADERS])
+            return response
+        finally:
+            otel_context.detach(token)
+            span.set_attribute("http.response.status_code", status)
+            if status >= 500:
+                span.set_status(Status(StatusCode.ERROR))
+            span.end()
+            key = (method, route, status)
+            histogram = series.get(key)
+            if histogram is None:
+                histogram = series[key] = metrics.requests.labels(method, route, str(status))
+            histogram.observe(time.perf_counter() - started)
+
+    return middleware

@@ -1,0 +1,149 @@
+"""Transactions: what is asked for, and what became of it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from keyquorum_gateway.bounds import MESSAGE_BYTES_MAX
+from keyquorum_gateway.identifiers import AccountId, OperationId, TransactionId
+from keyquorum_gateway.models.base import (
+    Amount,
+    AssetType,
+    Base64,
+    RequestModel,
+    ResponseModel,
+    Timestamp,
+    timestamp,
+    to_base64,
+)
+from keyquorum_gateway.models.operations import FailureModel
+from keyquorum_gateway.state.transactions import Transaction
+from keyquorum_plugin_api.chain import TransactionStatus
+
+Address = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+TransactionHash = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{1,128}$")]
+OptionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+OptionValue = Annotated[str, StringConstraints(max_length=256)]
+
+
+class CreateTransactionRequest(RequestModel):
+    """Move an amount of an asset to an address."""
+
+    account_id: Identifier
+    destination: Address
+    amount: Amount
+    asset: AssetType | None = Field(default=None, description="The chain's native asset, if it is not named.")
+    memo: Annotated[str, StringConstraints(max_length=1024)] = ""
+    submit: bool = Field(default=True, description="Whether to broadcast; otherwise the signed bytes are returned.")
+    external_id: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")] | None = Field(
+        default=None, description="The caller's own id: can be used for one transaction, for ever."
+    )
+    options: dict[OptionName, OptionValue] = Field(
+        default_factory=dict, max_length=16, description="Options of the chain's adapter."
+    )
+
+
+class FeeModel(ResponseModel):
+    """The most that the network may take."""
+
+    asset: str
+    amount: str
+
+
+class TransactionModel(ResponseModel):
+    """A transaction."""
+
+    id: TransactionId
+    account_id: AccountId
+    operation_id: OperationId
+    external_id: str | None
+    state: Literal["building", "awaiting_initiator", "signing", "signed", "submitted", "confirmed", "failed", "expired"]
+    chain: str
+    asset: str
+    amount: str
+    destination: str
+    memo: str
+    submit: bool
+    fee: FeeModel | None
+    txid: str | None
+    raw: Base64 | None = Field(description="The signed bytes.")
+    confirmations: int
+    block: str
+    detail: str
+    error: FailureModel | None
+    created_at: Timestamp
+    updated_at: Timestamp
+
+    @classmethod
+    def of(cls, transaction: Transaction) -> "TransactionModel":
+        """A stored transaction."""
+        transfer = transaction.transfer
+        fee = FeeModel(asset=transaction.fee_asset, amount=str(transaction.fee)) if transaction.fee_asset else None
+        return cls(
+            id=transaction.id,
+            account_id=transaction.account_id,
+            operation_id=transaction.operation_id,
+            external_id=transaction.external_id,
+            state=transaction.state.value,
+            chain=transfer.chain,
+            asset=transfer.asset,
+            amount=str(transfer.amount),
+            destination=transfer.destination,
+            memo=transfer.memo,
+            submit=transfer.submit,
+            fee=fee,
+            txid=transaction.txid or None,
+            raw=to_base64(transaction.raw) if transaction.raw else None,
+            confirmations=transaction.confirmations,
+            block=transaction.block,
+            detail=transaction.detail,
+            error=FailureModel.of(transaction.error) if transaction.error else None,
+            created_at=timestamp(transaction.created_ms),
+            updated_at=timestamp(transaction.updated_ms),
+        )
+
+
+class SubmitRequest(RequestModel):
+    """Signed bytes for a chain, and the id that the chain will know them by."""
+
+    raw: Annotated[Base64, StringConstraints(min_length=4, max_length=350_000)]
+    txid: TransactionHash
+
+
+class ChainTransactionModel(ResponseModel):
+    """A transaction as its chain reports it."""
+
+    chain: str
+    txid: str
+    state: Literal["unknown", "pending", "included", "confirmed", "failed", "expired"]
+    confirmations: int
+    block: str
+    detail: str
+
+    @classmethod
+    def of(cls, chain: str, status: TransactionStatus) -> "ChainTransactionModel":
+        """An adapter's answer."""
+        return cls(
+            chain=chain,
+            txid=status.txid,
+            state=status.state.value,
+            confirmations=status.confirmations,
+            block=status.block,
+            detail=status.detail,
+        )
+
+
+class CreateSignatureRequest(RequestModel):
+    """Sign a message in the chain's own message format, or raw bytes where the key's policy allows them."""
+
+    account_id: Identifier
+    message: Annotated[str, StringConstraints(min_length=1, max_length=MESSAGE_BYTES_MAX)] | None = None
+    raw: Annotated[Base64, StringConstraints(min_length=4, max_length=4 * MESSAGE_BYTES_MAX // 3 + 4)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "CreateSignatureRequest":
+        if (self.message is None) == (self.raw is None):
+            raise PydanticCustomError("message-or-raw", "give either message or raw")
+        return self

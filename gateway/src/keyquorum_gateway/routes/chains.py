@@ -1,0 +1,147 @@
+"""Chains: what is served, and transactions by the chain's own id."""
+
+import base64
+from typing import Any, Final
+
+from aiohttp import web
+
+from keyquorum_gateway.adapter_calls import READ_S, SUBMIT_S, adapter_call
+from keyquorum_gateway.chains import Chain, ReadyChain
+from keyquorum_gateway.models.pages import NoQuery
+from keyquorum_gateway.models.platform import ChainModel, ChainsModel, CodecModel
+from keyquorum_gateway.models.transactions import ChainTransactionModel, SubmitRequest
+from keyquorum_gateway.problems import Problem
+from keyquorum_gateway.routes.answers import answer
+from keyquorum_gateway.routes.endpoint import Endpoint, Idempotency, RateClass
+from keyquorum_gateway.routes.requests import parse_body, parse_query
+from keyquorum_gateway.services import PRINCIPAL, SERVICES
+from keyquorum_gateway.state.api_keys import Scope
+from keyquorum_plugin_api.codec import SignedTransaction
+
+
+async def list_chains(request: web.Request) -> web.Response:
+    """The chains that the caller's tenant may use."""
+    parse_query(request, NoQuery)
+    chains = request.app[SERVICES].chains.visible(request[PRINCIPAL].tenant_id)
+    return answer(ChainsModel(items=tuple(_model(chain) for chain in chains)))
+
+
+async def get_chain(request: web.Request) -> web.Response:
+    """One chain."""
+    parse_query(request, NoQuery)
+    return answer(_model(_find(request)))
+
+
+async def submit_chain_transaction(request: web.Request) -> web.Response:
+    """Broadcast bytes that were signed earlier; bytes that the chain knows already are a success."""
+    wanted = await parse_body(request, SubmitRequest)
+    chain = _find(request).ready()
+    signed = SignedTransaction(chain.chain, base64.b64decode(wanted.raw), wanted.txid)
+    async with adapter_call(chain.chain, "submit", SUBMIT_S):
+        txid = await chain.adapter.submit(signed)
+    return answer(await _status(chain, txid), status=201, location=f"/v1/chains/{chain.chain}/transactions/{txid}")
+
+
+async def get_chain_transaction(request: web.Request) -> web.Response:
+    """Where any transaction of the chain stands."""
+    parse_query(request, NoQuery)
+    txid = request.match_info["txid"]
+    if not (txid.isascii() and txid.isalnum() and len(txid) <= 128):
+        raise Problem("not-found", "not a transaction id")
+    return answer(await _status(_find(request).ready(), txid))
+
+
+async def _status(chain: ReadyChain, txid: str) -> ChainTransactionModel:
+    async with adapter_call(chain.chain, "get_status", READ_S):
+        return ChainTransactionModel.of(chain.chain, await chain.adapter.get_status(txid))
+
+
+def _find(request: web.Request) -> Chain:
+    name = request.match_info["chain"]
+    return request.app[SERVICES].chains.find(name, request[PRINCIPAL].tenant_id, status=404)
+
+
+def _model(chain: Chain) -> ChainModel:
+    info, codec = chain.info, chain.codec
+    pin = CodecModel(name=codec.ref.name, version=codec.ref.version, sha256=codec.ref.sha256.hex()) if codec else None
+    facts: dict[str, Any] = (
+        {
+            "name": info.name,
+            "aliases": info.aliases,
+            "native_asset": info.native_asset,
+            "symbol": info.symbol,
+            "decimals": info.decimals,
+            "capabilities": tuple(sorted(info.capabilities)),
+        }
+        if info
+        else {
+            "name": None,
+            "aliases": (),
+            "native_asset": None,
+            "symbol": None,
+            "decimals": None,
+            "capabilities": (),
+        }
+    )
+    return ChainModel(
+        chain=chain.chain,
+        state=chain.state.value,
+        detail=chain.detail,
+        scheme=codec.codec.scheme if codec else None,
+        fee_ceiling=chain.config.fee_ceiling,
+        codec=pin,
+        **facts,
+    )
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        "GET",
+        "/v1/chains",
+        list_chains,
+        summary="List chains",
+        tag="chains",
+        scope=Scope.READ,
+        rate=RateClass.READ,
+        query=NoQuery,
+        responses={200: ChainsModel},
+    ),
+    Endpoint(
+        "GET",
+        "/v1/chains/{chain}",
+        get_chain,
+        summary="Get a chain",
+        tag="chains",
+        scope=Scope.READ,
+        rate=RateClass.READ,
+        query=NoQuery,
+        responses={200: ChainModel},
+        problems=(403, 404),
+    ),
+    Endpoint(
+        "POST",
+        "/v1/chains/{chain}/transactions",
+        submit_chain_transaction,
+        summary="Broadcast signed bytes",
+        description="For transactions that were made with `submit: false`, or signed elsewhere. Idempotent by its bytes.",
+        tag="chains",
+        scope=Scope.TRANSACT,
+        rate=RateClass.WRITE,
+        idempotency=Idempotency.REQUIRED,
+        body=SubmitRequest,
+        responses={201: ChainTransactionModel},
+        problems=(403, 404, 409, 422, 502, 503),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/chains/{chain}/transactions/{txid}",
+        get_chain_transaction,
+        summary="Get a transaction by its chain's id",
+        tag="chains",
+        scope=Scope.READ,
+        rate=RateClass.READ,
+        query=NoQuery,
+        responses={200: ChainTransactionModel},
+        problems=(403, 404, 422, 502, 503),
+    ),
+)

@@ -1,0 +1,183 @@
+"""Transactions: money leaves by these and by nothing else."""
+
+import time
+from typing import Final
+
+from aiohttp import web
+
+from keyquorum_gateway.chains import DescribedChain
+from keyquorum_gateway.identifiers import TRANSACTION, new_identifier
+from keyquorum_gateway.models.operations import OperationModel
+from keyquorum_gateway.models.pages import NoQuery, PageOf, TransactionsQuery
+from keyquorum_gateway.models.transactions import CreateTransactionRequest, TransactionModel
+from keyquorum_gateway.operations.engine import LiveOperation
+from keyquorum_gateway.operations.record import OperationKind
+from keyquorum_gateway.problems import FieldError, Problem
+from keyquorum_gateway.routes.answers import answer, operation_answer
+from keyquorum_gateway.routes.endpoint import Endpoint, Idempotency, RateClass
+from keyquorum_gateway.routes.requests import page_request, parse_body, parse_query, wait_budget_s
+from keyquorum_gateway.routes.resumption import resumable_ceremonies, resumed_operation
+from keyquorum_gateway.services import CLAIM, PRINCIPAL, SERVICES, Services
+from keyquorum_gateway.state.api_keys import Scope
+from keyquorum_gateway.state.transactions import ExternalIdTaken, Transaction, TransactionState, Transfer
+from keyquorum_gateway.state.wallets import Account, Initiation
+
+
+async def create_transaction(request: web.Request) -> web.Response:
+    """Build, have it signed, broadcast; 202 with the intent to sign where the client initiates."""
+    wanted = await parse_body(request, CreateTransactionRequest)
+    services, tenant_id = request.app[SERVICES], request[PRINCIPAL].tenant_id
+    account = services.wallets.account(wanted.account_id, tenant_id)
+    wallet = services.wallets.wallet(account.wallet_id, tenant_id) if account else None
+    if account is None or wallet is None:
+        raise _wrong_field("account_id", "not-found", "the tenant has no such account")
+    chain = services.chains.find(account.chain, tenant_id).described()
+    transfer = _transfer(wanted, chain)
+    earlier = resumed_operation(request)
+    transaction = services.transactions.get(earlier.transaction_id, tenant_id) if earlier else None
+    if transaction is None:
+        _require_unused(services, tenant_id, wanted.external_id)
+    client = wallet.initiation is Initiation.CLIENT
+    if client:
+        services.engine.require_room_to_wait(tenant_id)
+    transaction_id = transaction.id if transaction else new_identifier(TRANSACTION)
+    live = services.engine.open(
+        OperationKind.TRANSACTION,
+        tenant_id,
+        request.get(CLAIM),
+        wallet_id=wallet.id,
+        account_id=account.id,
+        transaction_id=transaction_id,
+        client_initiated=client,
+        ceremonies=resumable_ceremonies(earlier),
+    )
+    live.wallet = wallet
+    live.transaction = _begin(transaction, live, account, transfer, wanted.external_id)
+    services.engine.launch(live)
+
+    def made() -> web.Response:
+        if live.transaction is None:
+            raise Problem("internal", operation_id=live.operation.id)
+        location = f"/v1/transactions/{transaction_id}"
+        return answer(TransactionModel.of(live.transaction), status=201, location=location)
+
+    return await operation_answer(services.engine, live, wait_budget_s(request), made)
+
+
+async def list_transactions(request: web.Request) -> web.Response:
+    """The tenant's transactions."""
+    query = parse_query(request, TransactionsQuery)
+    page = request.app[SERVICES].transactions.page(request[PRINCIPAL].tenant_id, page_request(query), query.account_id)
+    return answer(
+        PageOf[TransactionModel](
+            items=tuple(TransactionModel.of(transaction) for transaction in page.items),
+            next_page_token=page.next_page_token or None,
+        )
+    )
+
+
+async def get_transaction(request: web.Request) -> web.Response:
+    """One transaction, as far as it is known."""
+    parse_query(request, NoQuery)
+    transaction = request.app[SERVICES].transactions.get(
+        request.match_info["transaction_id"], request[PRINCIPAL].tenant_id
+    )
+    if transaction is None:
+        raise Problem("not-found", "the tenant has no such transaction")
+    return answer(TransactionModel.of(transaction))
+
+
+def _transfer(wanted: CreateTransactionRequest, chain: DescribedChain) -> Transfer:
+    """The transfer in its canonical spelling."""
+    return Transfer(
+        chain=chain.chain,
+        asset=wanted.asset or chain.info.native_asset,
+        amount=int(wanted.amount),
+        destination=chain.codec.codec.validate_address(wanted.destination, chain.chain),
+        memo=wanted.memo,
+        submit=wanted.submit,
+        options=dict(wanted.options),
+    )
+
+
+def _require_unused(services: Services, tenant_id: str, external_id: str | None) -> None:
+    taken = services.transactions.by_external_id(tenant_id, external_id) if external_id else None
+    if taken is not None:
+        detail = ExternalIdTaken(taken.id).detail
+        raise Problem("external-id-taken", detail, extensions={"transaction_id": taken.id})
+
+
+def _begin(
+    earlier: Transaction | None,
+    live: LiveOperation,
+    account: Account,
+    transfer: Transfer,
+    external_id: str | None,
+) -> Transaction:
+    """A new transaction; or the earlier one, whose payload is kept exactly as long as its intent can still be carried out."""
+    now_ms = time.time_ns() // 1_000_000
+    resumes = earlier is not None and bool(live.operation.ceremonies)
+    return Transaction(
+        id=live.operation.transaction_id,
+        tenant_id=account.tenant_id,
+        account_id=account.id,
+        operation_id=live.operation.id,
+        external_id=external_id,
+        state=TransactionState.SIGNING if resumes else TransactionState.BUILDING,
+        transfer=transfer,
+        created_ms=earlier.created_ms if earlier else now_ms,
+        updated_ms=now_ms,
+        unsigned=earlier.unsigned if earlier and resumes else None,
+        fee=earlier.fee if earlier and resumes else 0,
+        fee_asset=earlier.fee_asset if earlier and resumes else "",
+    )
+
+
+def _wrong_field(name: str, code: str, detail: str) -> Problem:
+    return Problem("validation-failed", detail, errors=[FieldError(f"/{name}", code, detail)])
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        "POST",
+        "/v1/transactions",
+        create_transaction,
+        summary="Move an amount to an address",
+        description=(
+            "Builds the transaction, checks with the codec that it does what was asked and nothing else, has it signed by"
+            " the parties and broadcasts it. The signed bytes are stored before they are broadcast. With `submit: false`"
+            " they are returned instead. For a client-initiated wallet the answer is 202 and the intent to sign."
+        ),
+        tag="transactions",
+        scope=Scope.TRANSACT,
+        rate=RateClass.WRITE,
+        idempotency=Idempotency.REQUIRED,
+        body=CreateTransactionRequest,
+        responses={201: TransactionModel, 202: OperationModel},
+        problems=(403, 404, 409, 422, 429, 502, 503, 504),
+        waits=True,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/transactions",
+        list_transactions,
+        summary="List transactions",
+        tag="transactions",
+        scope=Scope.READ,
+        rate=RateClass.READ,
+        query=TransactionsQuery,
+        responses={200: PageOf[TransactionModel]},
+    ),
+    Endpoint(
+        "GET",
+        "/v1/transactions/{transaction_id}",
+        get_transaction,
+        summary="Get a transaction",
+        tag="transactions",
+        scope=Scope.READ,
+        rate=RateClass.READ,
+        query=NoQuery,
+        responses={200: TransactionModel},
+        problems=(404,),
+    ),
+)
