@@ -37,7 +37,7 @@ from keyquorum_sol.rpc import JsonRpc
 from keyquorum_sol.status import SETTLED, StatusReader
 from keyquorum_sol.submission import Submission, Submitter
 
-BLOCKHASHES_MAX = 1024  # whose last valid height is remembered
+HEIGHTS_MAX = 50_000  # last valid heights that are remembered, of blockhashes given out and of ids submitted
 SAME_MESSAGE_MAX = 64  # equal transfers under one blockhash
 SILENCE_S_MAX = 180.0  # that a stream follows an id no node knows; every recent blockhash has expired by then
 OUTAGE_S_MAX = 60.0  # that a stream outlives its node
@@ -74,7 +74,7 @@ class SolanaAdapter(ChainAdapter):
             interval_s=config.rebroadcast_interval_s,
             settled=SETTLED[config.commitment],
         )
-        self._last_valid: OrderedDict[str, int] = OrderedDict()  # blockhash -> block height
+        self._last_valid: OrderedDict[str, int] = OrderedDict()  # blockhash or txid -> last valid block height
 
     def info(self) -> ChainInfo:
         """The cluster."""
@@ -117,9 +117,7 @@ class SolanaAdapter(ChainAdapter):
         for extra_units in range(SAME_MESSAGE_MAX):
             unsigned = self.codec().build(intent, draft.metadata(extra_units))
             if await self._reservations.reserve(unsigned):
-                self._last_valid[draft.blockhash] = draft.last_valid_block_height
-                if len(self._last_valid) > BLOCKHASHES_MAX:
-                    self._last_valid.popitem(last=False)
+                self._remember(draft.blockhash, draft.last_valid_block_height)
                 return unsigned
         raise NonceConflict("too many equal transfers at a time: wait a second for the next blockhash")
 
@@ -141,6 +139,8 @@ class SolanaAdapter(ChainAdapter):
         self._require_chain(signed.chain)
         submission = Submission.parse(signed.raw, signed.txid)
         last_valid = self._last_valid.get(submission.blockhash)
+        if last_valid is not None:
+            self._remember(submission.txid, last_valid)
         try:
             await self._submitter.submit(submission, last_valid, sent_before=self._broadcaster.follows(submission.txid))
         except OutcomeUnknown:
@@ -154,7 +154,7 @@ class SolanaAdapter(ChainAdapter):
         _require_txid(txid)
         last_valid = unsigned.expires.get(LAST_VALID_BLOCK_HEIGHT) if unsigned is not None else None
         if last_valid is None:
-            last_valid = self._broadcaster.last_valid_block_height(txid)
+            last_valid = self._last_valid.get(txid)
         return await self._statuses.read(txid, last_valid, submitted=self._broadcaster.follows(txid))
 
     async def stream_status(
@@ -206,6 +206,12 @@ class SolanaAdapter(ChainAdapter):
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
+
+    def _remember(self, key: str, last_valid_block_height: int) -> None:
+        self._last_valid[key] = last_valid_block_height
+        self._last_valid.move_to_end(key)
+        if len(self._last_valid) > HEIGHTS_MAX:
+            self._last_valid.popitem(last=False)
 
     def _require_chain(self, chain: str) -> None:
         if chain != self._chain:

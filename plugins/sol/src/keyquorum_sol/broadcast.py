@@ -54,11 +54,6 @@ class Broadcaster:
         """Whether the transaction was submitted here and may still be included."""
         return txid in self._pending
 
-    def last_valid_block_height(self, txid: str) -> int | None:
-        """Until when a transaction that was submitted here may be included, if that is known."""
-        pending = self._pending.get(txid)
-        return None if pending is None else pending.last_valid_block_height
-
     async def close(self) -> None:
         """Stop repeating."""
         self._closed = True
