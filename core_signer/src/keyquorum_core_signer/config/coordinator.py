@@ -30,12 +30,6 @@ class Breaker(Section):
     reset_ms_max: int = Field(default=30_000, ge=10, le=600_000)  # back-off ends here
 
 
-class Nonces(Section):
-    """Session nonces that are kept from each party, so that a session starts without a round trip."""
-
-    pool: int = Field(default=32, ge=1, le=4096)
-
-
 class CoordinatorLimits(Section):
     """What gateways can make a coordinator hold at once."""
 
@@ -54,7 +48,6 @@ class CoordinatorConfig(Section):
     reflection: bool = False  # gRPC reflection, for development
     deadlines: CoordinatorDeadlines = CoordinatorDeadlines()
     breaker: Breaker = Breaker()
-    nonces: Nonces = Nonces()
     limits: CoordinatorLimits = CoordinatorLimits()
     telemetry: Telemetry = Telemetry()
     log: Log = Log()

@@ -20,23 +20,19 @@ def read_secret(path: Path) -> bytes:
     The file is judged by the descriptor that is read, so that it cannot be exchanged in between.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a named pipe must not make us wait
     except OSError as error:
         raise SecretFileError(f"{path}: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise SecretFileError(f"{path}: not a regular file")
-        if status.st_mode & _OTHERS:
-            raise SecretFileError(f"{path}: others can access it; run: chmod 600 {path}")
-        if status.st_uid not in (os.geteuid(), 0):
-            raise SecretFileError(f"{path}: belongs to another user")
-        content = file.read(_SECRET_BYTES_MAX + 1)
+    try:
+        _check_secret(path, os.fstat(descriptor))
+        content = os.read(descriptor, _SECRET_BYTES_MAX + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > _SECRET_BYTES_MAX:
+        raise SecretFileError(f"{path}: larger than {_SECRET_BYTES_MAX} bytes")
     content = content.rstrip(b"\r\n")
     if not content:
         raise SecretFileError(f"{path}: empty")
-    if len(content) > _SECRET_BYTES_MAX:
-        raise SecretFileError(f"{path}: larger than {_SECRET_BYTES_MAX} bytes")
     return content
 
 
@@ -50,6 +46,15 @@ def write_secret(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
+
+
+def _check_secret(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise SecretFileError(f"{path}: not a regular file")
+    if status.st_mode & _OTHERS:
+        raise SecretFileError(f"{path}: others can access it; run: chmod 600 {path}")
+    if status.st_uid not in (os.geteuid(), 0):
+        raise SecretFileError(f"{path}: belongs to another user")
 
 
 def read_identity(path: Path) -> IdentityKey:

@@ -55,7 +55,6 @@ class PartyDeadlines(Section):
     """What a party waits for at most, in milliseconds."""
 
     session_ms: int = Field(default=20_000, ge=100, le=120_000)  # caps what a coordinator asks for
-    handshake_ms: int = Field(default=5_000, ge=100, le=60_000)
     codec_ms: int = Field(default=2_000, ge=10, le=30_000)
     shutdown_ms: int = Field(default=5_000, ge=100, le=60_000)
 
