@@ -113,6 +113,12 @@ class RunningStack:
             await control.ask(self.layout.state, "start", name)
         await self.settled(len(PARTIES))
 
+    async def bring_back_one(self, name: str) -> None:
+        """Start one of several that are down, and wait until it is connected with whoever else runs."""
+        await control.ask(self.layout.state, "start", name)
+        status = await self.status()
+        await self.settled(sum(status["processes"][party]["pid"] is not None for party in PARTIES))
+
     async def settled(self, parties: int) -> None:
         """Wait until the gateway sees so many parties, connected with each other."""
         status = await self.status()
