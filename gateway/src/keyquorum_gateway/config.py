@@ -24,6 +24,15 @@ CaipAsset = Annotated[
 ]
 
 
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class ConfigError(Exception):
     """The configuration cannot be used; the text tells the operator where and why."""
 
@@ -244,15 +253,6 @@ def read_hex_secret(path: Path, length: int) -> bytes:
     if len(secret) != length:
         raise ConfigError(f"{path}: {length} bytes in hexadecimal are expected")
     return secret
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _override(tree: dict[str, Any], name: str, value: str) -> None:

@@ -6,6 +6,7 @@ an event says is checked by whoever uses it, never believed here.
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from enum import Enum, auto
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from opentelemetry.propagate import inject
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
@@ -31,7 +34,7 @@ KEEPALIVE_MS: Final = 10_000
 
 _CODES: Final[Mapping[grpc.StatusCode, str]] = {
     grpc.StatusCode.INVALID_ARGUMENT: "intent-invalid",
-    grpc.StatusCode.NOT_FOUND: "key-not-found",
+    grpc.StatusCode.NOT_FOUND: "not-found",
     grpc.StatusCode.PERMISSION_DENIED: "policy-denied",
     grpc.StatusCode.ALREADY_EXISTS: "operation-conflict",
     grpc.StatusCode.ABORTED: "operation-conflict",
@@ -40,6 +43,10 @@ _CODES: Final[Mapping[grpc.StatusCode, str]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: "deadline-exceeded",
     grpc.StatusCode.FAILED_PRECONDITION: "quorum-unavailable",
 }
+_DETAILS: Final = "grpc-status-details-bin"
+_DOMAIN: Final = "keyquorum"
+_REASON: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
+_OUR_CODES: Final = {"unavailable": "coordinator-unavailable"}
 _RETRIABLE: Final = frozenset({"busy", "coordinator-unavailable", "quorum-unavailable"})
 
 
@@ -179,7 +186,7 @@ class SignerClient:
         try:
             response = await self._unary(self._signer.GetOperation, request, COORDINATOR_READ_S)
         except SigningError as error:
-            if error.code == "key-not-found":
+            if error.code in ("operation-not-found", "not-found"):
                 return None
             raise
         return tuple(_event(event, expected) for event in response.events)
@@ -252,7 +259,22 @@ def _event(message: signer_pb2.OperationEvent, expected: str) -> CeremonyEvent:
         raise SigningError("protocol-abort", f"the coordinator breaks its contract: {error}") from None
 
 
+def _reason(error: grpc.aio.AioRpcError) -> str:
+    """The code in the status details (google.rpc.ErrorInfo of our domain); empty where there is none."""
+    for name, value in error.trailing_metadata() or ():
+        if name == _DETAILS and isinstance(value, bytes):
+            try:
+                details = status_pb2.Status.FromString(value).details
+                for detail in details:
+                    info = error_details_pb2.ErrorInfo()
+                    if detail.Unpack(info) and info.domain == _DOMAIN and _REASON.fullmatch(info.reason):
+                        return _OUR_CODES.get(info.reason, str(info.reason))
+            except DecodeError:
+                return ""
+    return ""
+
+
 def _signing_error(error: grpc.aio.AioRpcError, operation_id: str) -> SigningError:
-    code = _CODES.get(error.code(), "internal")
+    code = _reason(error) or _CODES.get(error.code(), "internal")
     detail = (error.details() or error.code().name) if code != "internal" else "the coordinator failed"
     return SigningError(code, detail, retriable=code in _RETRIABLE, operation_id=operation_id)

@@ -1,0 +1,69 @@
+"""``keyquorum plugins``, ``chains`` and ``parties``."""
+
+import click
+
+from keyquorum_gateway.cli.connection import Gateway, gateway_command
+from keyquorum_gateway.cli.tables import show
+
+
+@click.command()
+@gateway_command
+async def plugins(gateway: Gateway) -> None:
+    """Installed plugins: loaded, refused (and the line that would allow it), or failed."""
+    answer = await gateway.get("/v1/plugins")
+    rows = [
+        (
+            p["distribution"],
+            p["version"],
+            p["group"].removeprefix("keyquorum."),
+            p["name"],
+            p["state"],
+            f"add under [plugins]: {p['allow_line']}" if p["allow_line"] else p["detail"],
+        )
+        for p in answer["items"]
+    ]
+    show(answer, ("distribution", "version", "kind", "name", "state", ""), rows, as_json=gateway.as_json)
+
+
+@click.command()
+@gateway_command
+async def chains(gateway: Gateway) -> None:
+    """Chains that the API key's tenant may use."""
+    answer = await gateway.get("/v1/chains")
+    rows = [
+        (
+            c["chain"],
+            c["name"] or "",
+            c["state"],
+            c["symbol"] or "",
+            f"{c['codec']['name']} {c['codec']['version']} {c['codec']['sha256'][:12]}" if c["codec"] else "",
+            c["detail"],
+        )
+        for c in answer["items"]
+    ]
+    show(answer, ("chain", "name", "state", "asset", "codec", ""), rows, as_json=gateway.as_json)
+
+
+@click.command()
+@gateway_command
+async def parties(gateway: Gateway) -> None:
+    """The cell's parties, compared with the roster that the gateway pins."""
+    answer = await gateway.get("/v1/parties")
+    rows = [
+        (
+            str(p["index"]),
+            p["node_id"],
+            "connected" if p["connected"] else "away",
+            p["since"] or "",
+            p["version"],
+            p["kek_kind"],
+            ", ".join(p["channels"]),
+            "yes" if p["in_roster"] else "NO",
+        )
+        for p in answer["items"]
+    ]
+    title = f"cell {answer['cell_id']}" + (
+        "" if answer["roster_matches"] else ": THE COORDINATOR SERVES ANOTHER ROSTER"
+    )
+    columns = ("", "party", "link", "since", "version", "kek", "channels to", "in roster")
+    show(answer, columns, rows, as_json=gateway.as_json, title=title)
