@@ -1,11 +1,11 @@
 """One session with one quorum, as the coordinator sees it: who has come how far, and how it ended for each."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from keyquorum_core_signer.coordinator.breaker import Outcome
-from keyquorum_core_signer.coordinator.failures import Failure
+from keyquorum_core_signer.coordinator.failures import QUORUM_UNAVAILABLE, Failure
 from keyquorum_core_signer.coordinator.limits import LAGGARD_S, ROUNDS_MAX
 from keyquorum_core_signer.coordinator.states import LateProgress
 from keyquorum_protos.party.v1 import party_pb2
@@ -105,23 +105,27 @@ class Attempt:
         """What the attempt says about each party, and how many demerits it earns.
 
         A lost party is to blame for its loss. Whoever reports that another one is at fault may itself be lying, so
-        both get a demerit; the next quorum, which takes one of them at most, shows which one it was. Of those that are
-        not done when time is over all are suspects, first those that have come least far.
+        both get a demerit; the next quorum, which takes one of them at most, shows which one it was. Whoever only could
+        not reach another one has not failed itself, but may not be the best choice for now. Of those that are not done
+        when time is over all are suspects, first those that have come least far.
         """
         if self.expired:
             return self._outcomes_of_expiry()
-        blamed = set(self.lost)
-        for node_id, failure in self.failures.items():
-            if not failure.refuses_intent:
-                blamed |= {node_id, *failure.culprits}
         if not self.lost and not self.failures:
             return dict.fromkeys(self._rounds, (Outcome.SUCCESS, 0))
-        return {
-            node_id: (Outcome.FAILURE, 1)
-            if node_id in blamed
-            else (Outcome.SUCCESS if self._is_over(node_id) else Outcome.CANCELLED, 0)
-            for node_id in self._rounds
-        }
+        blamed = set(self.lost)
+        for node_id, failure in self.failures.items():
+            if not failure.refuses_intent and failure.code != QUORUM_UNAVAILABLE:
+                blamed |= {node_id, *failure.culprits}
+        return {node_id: self._outcome(node_id, blamed) for node_id in self._rounds}
+
+    def _outcome(self, node_id: str, blamed: Collection[str]) -> tuple[Outcome, int]:
+        if node_id in blamed:
+            return Outcome.FAILURE, 1
+        failure = self.failures.get(node_id)
+        if failure is not None and failure.code == QUORUM_UNAVAILABLE:
+            return Outcome.CANCELLED, 1
+        return (Outcome.SUCCESS if self._is_over(node_id) else Outcome.CANCELLED), 0
 
     def _outcomes_of_expiry(self) -> Mapping[str, tuple[Outcome, int]]:
         least = min((self._rounds[node_id] for node_id in self.unfinished), default=-1)

@@ -18,6 +18,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import comb
 
 import structlog
 from opentelemetry.trace import Span
@@ -34,10 +35,11 @@ from keyquorum_core_signer.coordinator.failures import (
     most_specific,
     specificity,
 )
-from keyquorum_core_signer.coordinator.limits import ATTEMPT_S_MIN, BREAKER_POLL_S, QUORUM_WAIT_S
+from keyquorum_core_signer.coordinator.limits import ATTEMPT_S_MIN, ATTEMPTS_MAX, BREAKER_POLL_S, QUORUM_WAIT_S
 from keyquorum_core_signer.coordinator.metrics import Metrics
 from keyquorum_core_signer.coordinator.operation import Operation
 from keyquorum_core_signer.coordinator.plans import Plan, Planner
+from keyquorum_core_signer.coordinator.quorum import Tried
 from keyquorum_core_signer.coordinator.states import LateProgress, State, Trigger
 from keyquorum_core_signer.telemetry import Telemetry, traceparent_of
 from keyquorum_protos.party.v1 import party_pb2
@@ -58,10 +60,11 @@ class CeremonySetting:
 
 @dataclass(frozen=True, slots=True)
 class Setback:
-    """Why a quorum did not do it."""
+    """Why a quorum did not do it, and whether the very same one might do it the next time."""
 
     trigger: Trigger
     failure: Failure
+    passing: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class _Experience:
     """What the attempts of this operation have shown so far."""
 
     demerits: Counter[str] = field(default_factory=Counter)
-    tried: set[frozenset[str]] = field(default_factory=set)
+    tried: Tried = field(default_factory=Tried)
     failures: list[Failure] = field(default_factory=list)
 
 
@@ -214,8 +217,9 @@ class Ceremony:
             await self._operation.complete(verdict.made)
             self._activate_laggards(plan, attempt)
             return None
-        failure = verdict.failure if verdict is not None else None
-        return Setback(Trigger.PARTY_FAILED, failure) if failure is not None else self._setback(attempt)
+        if verdict is not None and verdict.failure is not None:
+            return Setback(Trigger.PARTY_FAILED, verdict.failure, passing=False)
+        return self._setback(attempt)
 
     def _setback(self, attempt: Attempt) -> Setback:
         if attempt.failures:
@@ -223,12 +227,12 @@ class Ceremony:
             failure = replace(failure, detail=f"{reporter}: {failure.detail}")
             if failure.refuses_intent:
                 raise OperationFailed(failure)
-            return Setback(Trigger.PARTY_FAILED, failure)
+            return Setback(Trigger.PARTY_FAILED, failure, passing=failure.passing)
         if attempt.lost:
             detail = "; ".join(f"{node_id} was lost: {reason}" for node_id, reason in attempt.lost.items())
-            return Setback(Trigger.PARTY_LOST, Failure(QUORUM_UNAVAILABLE, detail, retriable=True))
+            return Setback(Trigger.PARTY_LOST, Failure(QUORUM_UNAVAILABLE, detail, retriable=True), passing=True)
         detail = f"not done in time: {', '.join(attempt.unfinished)}"
-        return Setback(Trigger.DEADLINE, Failure(DEADLINE_EXCEEDED, detail, retriable=True))
+        return Setback(Trigger.DEADLINE, Failure(DEADLINE_EXCEEDED, detail, retriable=True), passing=True)
 
     def _judge_seats(self, attempt: Attempt, seats: Sequence[Seat], dissenters: Sequence[str]) -> None:
         outcomes = attempt.outcomes()
@@ -241,10 +245,8 @@ class Ceremony:
                     node_id=seat.node_id,
                     operation_id=self._operation.order.operation_id,
                 )
-            seat.permit.settle(outcome)
+            self._committee.settle(seat, outcome)
             self._experience.demerits[seat.node_id] += demerits
-            if outcome is Outcome.FAILURE:
-                self._committee.blame(seat.node_id)
 
     def _activate_laggards(self, plan: Plan, attempt: Attempt) -> None:
         if not plan.makes_key:
@@ -257,14 +259,16 @@ class Ceremony:
     def _set_back(self, plan: Plan, attempt: Attempt, setback: Setback) -> None:
         """Step to where another quorum can be tried; raises OperationFailed where none should be."""
         operation, experience = self._operation, self._experience
-        experience.tried.add(attempt.node_ids)
+        (experience.tried.failed if setback.passing else experience.tried.barred).add(attempt.node_ids)
         experience.failures.append(setback.failure)
         self._setting.metrics.recovering(operation.order.kind, setback.trigger.name.lower())
         operation.advance(setback.trigger, operation.deadline, detail=setback.failure.detail)
         if plan.makes_key and attempt.prepared:
             spent = f"{setback.failure.detail}; shares may be stored under this key id, order another one"
             raise OperationFailed(replace(setback.failure, detail=spent, retriable=False))
-        if operation.deadline - self._setting.clock() < ATTEMPT_S_MIN:
+        no_time = operation.deadline - self._setting.clock() < ATTEMPT_S_MIN
+        no_quorum = len(experience.tried.barred) == comb(len(plan.node_ids), plan.size)
+        if no_time or no_quorum or len(experience.failures) >= ATTEMPTS_MAX:
             worst = most_specific(experience.failures) or setback.failure
             raise OperationFailed(replace(worst, retriable=True))
         if operation.stage.state is State.TIMEOUT:

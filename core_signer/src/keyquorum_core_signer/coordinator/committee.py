@@ -1,19 +1,19 @@
 """The committee: all parties of the roster, who of them can work together, and what passes between them."""
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import structlog
 
-from keyquorum_core_signer.coordinator.breaker import BreakerPolicy, BreakerState, CircuitBreaker, Permit
+from keyquorum_core_signer.coordinator.breaker import BreakerPolicy, BreakerState, CircuitBreaker, Outcome, Permit
 from keyquorum_core_signer.coordinator.limits import FORGIVE_S, PREPARED_KEYS_MAX
 from keyquorum_core_signer.coordinator.links import LinkTerms, PartyLink
 from keyquorum_core_signer.coordinator.metrics import Metrics
 from keyquorum_core_signer.coordinator.notice import Notice
-from keyquorum_core_signer.coordinator.quorum import choose_quorum
+from keyquorum_core_signer.coordinator.quorum import Tried, choose_quorum
 from keyquorum_core_signer.coordinator.registry import KeyRegistry
 from keyquorum_core_signer.intents.roster import Roster
 from keyquorum_protos.party.v1 import party_pb2
@@ -85,11 +85,7 @@ class Committee:
         return next(self._routes)
 
     def take_quorum(
-        self,
-        node_ids: Iterable[str],
-        size: int,
-        demerits: Mapping[str, int],
-        tried: Collection[frozenset[str]] = (),
+        self, node_ids: Iterable[str], size: int, demerits: Mapping[str, int], tried: Tried
     ) -> tuple[Seat, ...] | None:
         """Seat ``size`` of ``node_ids``, in ascending roster index, or nobody.
 
@@ -111,9 +107,13 @@ class Committee:
             seats.append(Seat(member.link, member.link.take_nonce(), permit))
         return tuple(sorted(seats, key=lambda seat: seat.link.index))
 
-    def blame(self, node_id: str) -> None:
-        """Make a party the second choice for a while."""
-        self.members[node_id].failed_at = self._clock()
+    def settle(self, seat: Seat, outcome: Outcome) -> None:
+        """Report how a seat's party did: a failure makes it the second choice for a while, a success clears it."""
+        seat.permit.settle(outcome)
+        if outcome is Outcome.FAILURE:
+            self.members[seat.node_id].failed_at = self._clock()
+        elif outcome is Outcome.SUCCESS:
+            self.members[seat.node_id].failed_at = float("-inf")
 
     def wait_hint_s(self, node_ids: Iterable[str]) -> float | None:
         """Seconds after which a breaker may admit a party that is linked; None where no breaker is in the way."""

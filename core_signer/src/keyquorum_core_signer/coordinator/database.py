@@ -170,8 +170,10 @@ class Database:
         await waiter
 
     def close(self) -> None:
-        """Write what waits, then let go of the database. Blocks for as long as that takes."""
+        """Write what waits, then let go of the database. Blocks for as long as that takes; a second call does nothing."""
         with self._wanted:
+            if self._closing:
+                return
             self._closing = True
             self._wanted.notify()
         self._thread.join()

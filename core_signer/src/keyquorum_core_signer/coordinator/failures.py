@@ -29,6 +29,7 @@ INTERNAL: Final = "internal"
 _OF_A_PARTY: Final = frozenset(
     {QUORUM_UNAVAILABLE, KEY_NOT_FOUND, PROTOCOL_ABORT, DEADLINE_EXCEEDED, OVERLOADED, BUSY, INTERNAL}
 )
+_OF_THE_MOMENT: Final = frozenset({QUORUM_UNAVAILABLE, DEADLINE_EXCEEDED, OVERLOADED, BUSY})
 _CODE: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _DETAIL_CHARS_MAX: Final = 512  # enough for a sentence; a party does not decide how large our answers are
 
@@ -47,6 +48,11 @@ class Failure:
     def refuses_intent(self) -> bool:
         """Whether no other quorum would judge differently, as far as the one who said it can know."""
         return not self.retriable and self.code not in _OF_A_PARTY
+
+    @property
+    def passing(self) -> bool:
+        """Whether it says more about the moment than about those who took part."""
+        return self.code in _OF_THE_MOMENT
 
     def at(self, stage: State) -> "Failure":
         """The same failure, met in ``stage``."""

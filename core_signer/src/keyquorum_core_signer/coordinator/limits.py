@@ -20,6 +20,7 @@ QUORUM_WAIT_S: Final = 3.0  # how long an operation waits for a party to come ba
 BREAKER_POLL_S: Final = 0.01  # the shortest wait for a breaker's time-out
 ANSWER_MARGIN_S: Final = 0.1  # an operation ends so long before its caller's deadline, that the caller hears of it
 ATTEMPT_S_MIN: Final = 0.05  # with less time left another quorum is not tried
+ATTEMPTS_MAX: Final = 16  # sessions of one operation; parties that fail faster than their breakers open are not spun on
 LAGGARD_S: Final = 1.0  # after a party is lost in the last round of key generation: the others need milliseconds
 ROUNDS_MAX: Final = 64  # no protocol has as many
 FORGIVE_S: Final = 10.0  # how long a failure makes a party the second choice

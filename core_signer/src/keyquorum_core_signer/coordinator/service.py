@@ -113,7 +113,6 @@ class SignerEdge(signer_pb2_grpc.SignerServiceServicer):
     async def ListParties(  # noqa: N802 - the service's name
         self,
         request: signer_pb2.ListPartiesRequest,  # noqa: ARG002 - it has no fields
-
         context: Call,
     ) -> signer_pb2.ListPartiesResponse:
         """The parties as the coordinator sees them."""

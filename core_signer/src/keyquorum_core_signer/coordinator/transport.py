@@ -34,7 +34,7 @@ LINK_OPTIONS: Final = (
 SERVER_OPTIONS: Final = (
     ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
     ("grpc.max_send_message_length", REQUEST_BYTES_MAX),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_ALLOWED_MS),
+    ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_ALLOWED_MS),
     ("grpc.so_reuseport", 0),
 )
 
