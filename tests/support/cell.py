@@ -9,6 +9,7 @@ import os
 import secrets
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,6 @@ from keyquorum_core_signer.hsm.soft import create_soft_kek
 from keyquorum_core_signer.intents.roster import Coordinator, Gateway, Node, Roster, Tenant
 from keyquorum_core_signer.wire.certificates import Credentials, identity_certificate, transport_credentials
 from keyquorum_core_signer.wire.identity import IdentityKey
-from keyquorum_plugin_api.artifact import artifact_hash
 
 START_S_MAX = 60.0
 _RUN = "from keyquorum_core_signer.cli import main; main()"  # what the installed command does
@@ -112,14 +112,23 @@ class Cell:
         await asyncio.gather(*(party.stop() for party in self.parties.values() if party.process is not None))
 
 
+def installed_hash(name: str) -> bytes:
+    """The artifact hash of a distribution as an isolated interpreter finds it: so does a codec's own process."""
+    program = (
+        "from importlib.metadata import distribution; from keyquorum_plugin_api.artifact import artifact_hash; "
+        f"print(artifact_hash(distribution({name!r})).hex())"
+    )
+    found = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    return bytes.fromhex(found.stdout.strip())
+
+
 def make_cell(folder: Path, count: int = 3) -> Cell:
     """Write everything that ``count`` parties need below ``folder``."""
     now = datetime.now(UTC)
     coordinator = transport_credentials(["coordinator-1"], now)
     gateway = transport_credentials(["gateway-1"], now)
     root, initiator = IdentityKey.generate(), IdentityKey.generate()
-    codec = distribution("keyquorum-sol")
-    codec_ref = ("solana", codec.version, artifact_hash(codec))
+    codec_ref = ("solana", distribution("keyquorum-sol").version, installed_hash("keyquorum-sol"))
     parties: dict[str, PartyProcess] = {}
     nodes: list[Node] = []
     for index in range(1, count + 1):
