@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -140,7 +141,7 @@ async def test_planted_byte_code_is_not_run(tmp_path):
     source.write_text(evil)
     os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
     compile_it = f"import py_compile; py_compile.compile({str(source)!r}, doraise=True)"
-    process = await asyncio.create_subprocess_exec(os.sys.executable, "-c", compile_it)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", compile_it)
     assert await process.wait() == 0
     assert list((honest.folder / "kq_toy" / "__pycache__").iterdir())
     source.write_text(text)
@@ -257,6 +258,41 @@ async def test_a_codec_that_outlives_its_party_is_stopped_by_the_kernel(tmp_path
     detail = await fault(codec, replace(LIMITS, answer_s=30.0, cpu_s=1))
     assert detail == "the codec's process ended"
     assert time.monotonic() - started < 15
+
+
+_PARTY = """
+import asyncio, sys
+from pathlib import Path
+from keyquorum_core_signer.codecs.worker import CodecWorker, WorkerLimits
+from keyquorum_core_signer.intents.effects import CodecRef
+
+async def main(folder, sha256):
+    ref = CodecRef("toy", "1.0", bytes.fromhex(sha256))
+    worker = CodecWorker(ref, Path(folder), WorkerLimits(answer_s=60.0, cpu_s=60))
+    await worker.start()
+    print(worker.process_id, flush=True)
+    await worker.decode(b"m", "toy:main", [])
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_a_looping_codec_dies_with_its_party(tmp_path):
+    """kill -9 of the party takes the worker along, also in the middle of a computation."""
+    codec = install_codec(tmp_path / "codec", "while True: pass")
+    party = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _PARTY, str(codec.folder), codec.sha256.hex(), stdout=asyncio.subprocess.PIPE
+    )
+    worker_id = int(await party.stdout.readline())
+    await asyncio.sleep(0.2)
+    assert psutil.pid_exists(worker_id)
+    party.kill()
+    await party.wait()
+    for _ in range(200):
+        if not psutil.pid_exists(worker_id) or psutil.Process(worker_id).status() == psutil.STATUS_ZOMBIE:
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("the worker outlived its party")
 
 
 async def test_a_codec_that_eats_memory_is_stopped(tmp_path):
