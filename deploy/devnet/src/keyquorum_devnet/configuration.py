@@ -92,7 +92,7 @@ def gateway(layout: Layout, ports: Mapping[str, int], options: Options) -> dict[
         "roster": {"file": "roster.toml"},
         "coordinator": {"address": f"{HOST}:{ports[COORDINATOR]}", "coordinator_id": COORDINATOR},
         "state": {"file": "gateway.db"},
-        "auth": {"pepper_file": "pepper", "api_keys_file": "api-keys.toml"},
+        "auth": {"pepper_file": "pepper"},
         "wallets": {"allow_raw": options.allow_raw},
         "plugins": {"allow": list(PLUGINS)},
         "telemetry": {"span_file": str(layout.spans(name))},

@@ -19,6 +19,7 @@ from keyquorum_devnet.layout import CELL, GATEWAY, PARTIES, ROLES, TENANT, Layou
 from keyquorum_devnet.ports import HOST
 
 STEP_S_MAX: Final = 120.0  # unpacking SoftHSM the first time takes the longest
+SCOPES: Final = ("read", "transact", "admin")
 _FINGERPRINT: Final = re.compile(r"(?:[0-9a-f]{4} ){15}[0-9a-f]{4}")
 
 
@@ -96,6 +97,18 @@ async def make_keks(layout: Layout, environment: Mapping[str, Mapping[str, str]]
             marker.touch()
 
     await asyncio.gather(*map(make, PARTIES))
+
+
+async def make_api_key(layout: Layout) -> None:
+    """``keyquorum keys create`` at the gateway: the key that the printed commands use."""
+    if layout.api_key.exists():
+        return
+    scopes = [part for scope in SCOPES for part in ("--scope", scope)]
+    config, out = str(layout.config(GATEWAY)), str(layout.api_key)
+    await run(
+        command("keyquorum"), "keys", "create", "--config", config, "--tenant", TENANT, "--name", "local", *scopes,
+        "--out", out,
+    )  # fmt: skip
 
 
 async def codec_pin(name: str) -> str:

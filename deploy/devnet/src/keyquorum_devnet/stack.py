@@ -87,6 +87,7 @@ class Stack:
         configuration.write(self.layout, self.ports, self.options, tokens, "".join(await pins))
         environment = {name: {"SOFTHSM2_CONF": token["config"]} for name, token in tokens.items()}
         await operators.make_keks(self.layout, environment, f"kek.{self.options.hsm}.made")
+        await operators.make_api_key(self.layout)
         self._say(f"identities made, fingerprints compared, rosters pinned ({time.monotonic() - began:.1f} s)")
         return environment
 
