@@ -4,9 +4,9 @@ Each record's hash covers all its fields and the hash before it, so whoever has 
 came before. The chains begin with a hash of the store's own identity: rows of another store do not fit.
 """
 
-import hashlib
 import hmac
 
+from keyquorum_core_signer.store.limits import PSEUDONYMS_CACHED_MAX
 from keyquorum_core_signer.store.ports import AuditRecord, EventRecord
 from keyquorum_core_signer.wire.codec import hash_typed, plain
 
@@ -53,12 +53,18 @@ class Pseudonyms:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        self._known: dict[tuple[str, str | bytes], bytes] = {}
 
     def of(self, kind: str, identifier: str | bytes) -> bytes:
         """32 bytes for an identifier of a kind (``operation``, ``key``, ``initiator``, ``tenant``); empty for none."""
         if not identifier:
             return b""
-        return hmac.digest(self._key, plain.encode((kind, identifier)), hashlib.sha256)
+        known = self._known.get((kind, identifier))
+        if known is None:
+            if len(self._known) >= PSEUDONYMS_CACHED_MAX:
+                self._known.clear()
+            known = self._known[(kind, identifier)] = hmac.digest(self._key, plain.encode((kind, identifier)), "sha256")
+        return known
 
     def __repr__(self) -> str:
         return "Pseudonyms()"

@@ -9,7 +9,7 @@ from typing import Final
 
 import apsw
 
-from keyquorum_core_signer.store.limits import BUSY_TIMEOUT_MS
+from keyquorum_core_signer.store.limits import BUSY_TIMEOUT_MS, WAL_PAGES
 from keyquorum_core_signer.store.ports import StoreCorrupt
 
 APPLICATION_ID: Final = 0x4B515348  # "KQSH": what file(1) and we tell a share store by
@@ -60,7 +60,7 @@ CREATE TABLE projected (
     watermark_ms INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE operations (
-    op_id TEXT PRIMARY KEY,
+    op_id TEXT NOT NULL UNIQUE,
     intent_hash BLOB NOT NULL,
     kind TEXT NOT NULL,
     tenant_id TEXT NOT NULL,
@@ -70,7 +70,7 @@ CREATE TABLE operations (
     valid_until_ms INTEGER NOT NULL,
     admitted_ms INTEGER NOT NULL,
     state TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE TABLE spends (
     key_id TEXT NOT NULL,
     at_ms INTEGER NOT NULL,
@@ -134,6 +134,7 @@ def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
     connection.pragma("secure_delete", 1)  # a destroyed blob does not stay in a free page
     connection.pragma("trusted_schema", 0)
     connection.pragma("cache_size", -16_000)
+    connection.pragma("wal_autocheckpoint", WAL_PAGES)
     if mode != "wal" or connection.pragma("synchronous") != 2:
         raise StoreCorrupt(f"{path}: no write-ahead log on this file system")
     return connection

@@ -149,10 +149,10 @@ class SqliteShareStore(ShareStore):
             return
         self._closed = True
         self._writer.stop()
+        self._reader.close()  # first, so that the writer is the last to close and leaves no write-ahead log
         try:
             await asyncio.to_thread(self._writer.join)
         finally:
-            self._reader.close()
             self._ownership.release()
 
     def _read(self, query: Callable[[Reader], Outcome]) -> Outcome:
@@ -211,7 +211,10 @@ def _checked_ledger(path: Path, party: str, connection: apsw.Connection) -> tupl
     if new:
         schema.create(connection, party, secrets.token_bytes(32), pseudonyms.of("check", party))
     schema.check(connection)
-    ((owner, store_id, key_check),) = connection.execute("SELECT party, store_id, audit_key_check FROM store")
+    identity = list(connection.execute("SELECT party, store_id, audit_key_check FROM store"))
+    if len(identity) != 1:
+        raise StoreCorrupt(f"{path}: the store does not say whose it is")
+    ((owner, store_id, key_check),) = identity
     if owner != party:
         raise StoreCorrupt(f"{path}: the store of another party, {owner!r}")
     if not hmac.compare_digest(key_check, pseudonyms.of("check", party)):
@@ -233,8 +236,8 @@ def rebuild_store(path: Path, party: str) -> None:
     """Make the read models of a store that no process has open again from its events; raises as ``open``."""
     ledger, reader, ownership, _ = _open(path, party, None)
     try:
+        reader.close()
         rebuild(ledger.connection)
     finally:
-        reader.close()
         ledger.connection.close()
         ownership.release()

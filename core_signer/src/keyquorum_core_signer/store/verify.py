@@ -60,7 +60,10 @@ def verify_store(path: Path, remembered: StoreHead | None = None) -> Verificatio
 def verify_connection(connection: apsw.Connection, remembered: StoreHead | None = None) -> Verification:
     """Verify one committed state of an open store."""
     with connection:
-        ((party, store_id),) = connection.execute("SELECT party, store_id FROM store")
+        identity = list(connection.execute("SELECT party, store_id FROM store"))
+        if len(identity) != 1:
+            raise StoreCorrupt("the store does not say whose it is")
+        ((party, store_id),) = identity
         problems = (
             *_engine(connection),
             *event_problems(connection, party, store_id),
