@@ -222,9 +222,9 @@ def test_list_hash_covers_messages_paths_and_session(suite):
 
 @each_suite
 def test_all_bad_shares_are_named(suite):
-    """Two signers of three send wrong shares, for different messages of the batch: both are named."""
-    first = rewriting(suite, 2, lambda message, _: replace(message, shares=(-message.shares[0], *message.shares[1:])))
-    simulator = run(suite, programs_of(suite), taps={1: first, 3: rewriting(suite, 2, off_by_one)})
+    """Two signers of three send wrong shares, one for every message of the batch and one for a single message."""
+    everywhere = rewriting(suite, 2, lambda message, _: replace(message, shares=tuple(-z for z in message.shares)))
+    simulator = run(suite, programs_of(suite), taps={1: everywhere, 3: rewriting(suite, 2, off_by_one)})
     failure = simulator.failures[2]
     assert isinstance(failure, ProtocolAbort)
     assert failure.culprits == (1, 3)

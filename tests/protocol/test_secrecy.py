@@ -6,11 +6,14 @@ from dataclasses import replace
 import pytest
 
 from keyquorum_core_signer.groups.suites import FROST_ED25519, FROST_SECP256K1
+from keyquorum_core_signer.primitives.sealed import SealingKey
 from keyquorum_core_signer.protocols.dkg.complaint import ShareComplaint
 from keyquorum_core_signer.protocols.dkg.keygen import keygen
+from keyquorum_core_signer.protocols.dkg.messages import KeygenCommitment
 from keyquorum_core_signer.protocols.frost.nonces import NoncePair
 from keyquorum_core_signer.protocols.frost.sign import sign
 from keyquorum_core_signer.protocols.keys import encode_share
+from keyquorum_core_signer.protocols.messages import codec_for
 from keyquorum_core_signer.protocols.rounds import Checkpoint, Exchange, Inbox
 from support.committee import SeededCertifier, context, keygen_programs, run, shares_of, sign_programs
 from support.simulator import seeded_rng
@@ -84,11 +87,6 @@ def test_tracebacks_of_key_generation(suite):
     """An abort in round 2, when all secrets are alive, shows none of them, nor what was sealed under them."""
     rng = Spy(0, 1)
     program = keygen(context(suite, "dkg/v1", 1, (1, 2, 3), 2), suite, SeededCertifier(1), rng)
-    sent = {}
-
-    def capture(packet):
-        sent[packet.sender, packet.round, packet.private] = packet
-        return [packet]
 
     def corrupt(packet):
         data = packet.payload
@@ -96,13 +94,17 @@ def test_tracebacks_of_key_generation(suite):
 
     programs = keygen_programs(suite, 2, (1, 2, 3))
     programs[1] = program
-    simulator = run(suite, programs, taps={1: capture, 3: corrupt})
+    simulator = run(suite, programs, taps={3: corrupt})
     failure = simulator.failures[1]
     rendered = "".join(traceback.TracebackException.from_exception(failure, capture_locals=True).format())
     assert "sealed share" in rendered
     assert "f_i = " in rendered
     polynomial = [suite.group.reduce_wide(rng.drawn[k]) for k in (0, 1)]
     secrets = [*polynomial, *rng.drawn[:3], rng.drawn[4]]  # the chain code contribution, drawn fourth, is public
+    codec, sealing = codec_for(suite), SealingKey(rng.drawn[4])
+    first = [packet for packet in simulator.sent if packet.round == 1 and packet.recipient == 1]
+    assert len(first) == 2
+    secrets += [sealing.shared(codec.decode(KeygenCommitment, packet.payload).sealing_key).value for packet in first]
     assert_silent(rendered, *secrets)
     assert_silent(f"{failure!r} {failure} {failure.args}", *secrets)
 

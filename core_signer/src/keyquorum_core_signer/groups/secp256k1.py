@@ -11,7 +11,7 @@ from keyquorum_core_signer.groups.ciphersuite import Group, InvalidEncoding, Poi
 ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _GENERATOR: Final = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
 _COMPRESSED: Final = 258  # SECP256K1_EC_COMPRESSED
-_EVEN, _ODD = 2, 3  # SEC 1 prefixes: the parity of y
+_EVEN: Final = 2  # SEC 1 prefix for an even y; 3 is for an odd one
 
 
 class Secp256k1(Group):
@@ -51,8 +51,8 @@ class Secp256k1(Group):
         return Scalar(int.from_bytes(data, "big") % ORDER, self)
 
     def decode_point(self, data: bytes) -> Point:
-        """33 bytes: 02 or 03 and an x below the field's prime with a point on the curve."""
-        if len(data) != self.element_length or data[0] not in (_EVEN, _ODD):
+        """33 bytes, the compressed form: 02 or 03 and an x below the field's prime with a point on the curve."""
+        if len(data) != self.element_length:
             raise InvalidEncoding("not a compressed point of secp256k1")
         self._parse(data)
         return Point(bytes(data), self)

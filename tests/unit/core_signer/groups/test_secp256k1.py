@@ -4,7 +4,7 @@ import pytest
 
 from keyquorum_core_signer.groups.ciphersuite import InvalidEncoding
 from keyquorum_core_signer.groups.secp256k1 import SECP256K1
-from support.curves import P_SECP
+from support.curves import P_SECP, Weierstrass
 
 G = SECP256K1.generator.to_bytes()
 
@@ -18,6 +18,7 @@ G = SECP256K1.generator.to_bytes()
         pytest.param(G[1:], id="x only"),
         pytest.param(G + b"\x00", id="longer"),
         pytest.param(b"\x04" + G[1:], id="uncompressed prefix"),
+        pytest.param(b"\x04" + G[1:] + Weierstrass.decode(G).y.to_bytes(32, "big"), id="uncompressed"),
         pytest.param(b"\x06" + G[1:], id="hybrid prefix"),
         pytest.param(b"\x02" + (5).to_bytes(32, "big"), id="off the curve"),
         pytest.param(b"\x02" + (P_SECP + 1).to_bytes(32, "big"), id="x above the prime"),
