@@ -110,8 +110,9 @@ def demo(hsm: Any, softhsm_script: Path, report: Path, state: Path | None) -> No
     write_report(rows, report)
     if state is None:
         shutil.rmtree(folder, ignore_errors=True)
-    console.print(_table(rows))
-    console.print(f"{report} written, {time.monotonic() - began:.0f} s in all", markup=False)
+    for row in rows:
+        console.print(_card(row), markup=False)
+    console.print(f"\n{report} written, {time.monotonic() - began:.0f} s in all", markup=False)
 
 
 @main.command()
@@ -188,11 +189,13 @@ def _cancel_once(work: asyncio.Task[Any]) -> Callable[[], None]:
     return cancel
 
 
-def _table(rows: list[Report]) -> Table:
-    table = Table("initiated by", "wallet", "lamports", "txid", "key", "signature", "confirmed", box=None)
-    for row in rows:
-        table.add_row(
-            row.initiation, row.wallet, row.amount, f"{row.txid[:16]}…", f"{row.key_ms:.0f} ms", f"{row.signing_ms:.1f} ms",
-            "yes" if row.confirmed else "no",
-        )  # fmt: skip
-    return table
+def _card(row: Report) -> str:
+    """A row of the report for people: nothing cut off, so that it can be copied."""
+    return (
+        f"\n{row.initiation}-initiated wallet {row.wallet}"
+        f"\n  address    {row.address}"
+        f"\n  moved      {row.amount} lamports to {row.recipient}, fee {row.fee}"
+        f"\n  txid       {row.txid}"
+        f"\n  confirmed  {'yes' if row.confirmed else 'no'}, in slot {row.slot}"
+        f"\n  took       key {row.key_ms:.0f} ms, signature {row.signing_ms:.1f} ms; trace {row.trace_id}"
+    )
