@@ -7,8 +7,8 @@ an event says is checked by whoever uses it, never believed here.
 import asyncio
 import random
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
@@ -118,7 +118,7 @@ class SignerClient:
 
     async def follow(
         self, command: Command, intent: bytes, authorization: Authorization, deadline_s: float
-    ) -> AsyncIterator[CeremonyEvent]:
+    ) -> AsyncGenerator[CeremonyEvent, None]:
         """Order what the intent says and yield its events, each once, to the terminal one.
 
         A broken stream is opened again with the same bytes. Raises ``SigningError``: ``coordinator-unavailable`` where no
@@ -248,8 +248,7 @@ class _CallSpan:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None and not isinstance(error, GeneratorExit | asyncio.CancelledError):
             self._span.set_status(Status(StatusCode.ERROR, type(error).__name__))
-        with suppress(Exception):
-            self._span.end()
+        self._span.end()
 
 
 def _event(message: signer_pb2.OperationEvent, expected: str) -> CeremonyEvent:

@@ -21,7 +21,7 @@ from keyquorum_gateway.services import CLAIM, PRINCIPAL, SERVICES, TRACE_ID, Ser
 from keyquorum_gateway.state.idempotency import Answer, Claim, InFlight, Mismatch, Replay
 
 _KEY: Final = re.compile(r'"(?P<quoted>[!#-\[\]-~ ]+)"|(?P<bare>[!#-\[\]-~]+)')
-_KEPT_HEADERS: Final = ("Content-Type", "Location", "Retry-After", "Preference-Applied")
+_KEPT_HEADERS: Final = ("Content-Type", "Location", "Retry-After")
 _REPLAYED: Final = {"Idempotent-Replayed": "true"}
 
 

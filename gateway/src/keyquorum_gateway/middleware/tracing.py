@@ -13,6 +13,7 @@ from keyquorum_gateway.services import EXTRA_HEADERS, TRACE_ID, Headers
 from keyquorum_gateway.telemetry import Metrics
 
 _UNMATCHED: Final = "unmatched"
+_ALWAYS: Final = {"Server": "keyquorum", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 def tracing(tracer: Tracer, metrics: Metrics) -> Any:
@@ -37,14 +38,15 @@ def tracing(tracer: Tracer, metrics: Metrics) -> Any:
         trace_id = format(context.trace_id, "032x")
         request[TRACE_ID] = trace_id
         traceparent = f"00-{trace_id}-{context.span_id:016x}-{context.trace_flags:02x}"
-        request[EXTRA_HEADERS] = Headers({"Traceparent": traceparent})
+        request[EXTRA_HEADERS] = Headers(_ALWAYS, Traceparent=traceparent)
         token = otel_context.attach(set_span_in_context(span))
         status = 500
         try:
             response = await handler(request)
             status = response.status
             if not response.prepared:
-                response.headers.update(request[EXTRA_HEADERS])
+                for name, value in request[EXTRA_HEADERS].items():
+                    response.headers.setdefault(name, value)
             return response
         finally:
             otel_context.detach(token)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Final
 
 from keyquorum_gateway.bounds import STREAM_RETRY_S
@@ -72,13 +73,14 @@ class CeremonyRunner:
         seen = sum(event.ceremony_id == ceremony.id for event in live.events)
         command = Command.CREATE_KEY if ceremony.command == "create_key" else Command.SIGN
         deadline_s = self._deadlines_s[ceremony.command]
-        async for event in self._client.follow(command, ceremony.intent, authorization, deadline_s):
-            if event.terminal:
-                return event
-            if seen > 0:
-                seen -= 1
-            else:
-                self._publish(live, event)
+        async with aclosing(self._client.follow(command, ceremony.intent, authorization, deadline_s)) as events:
+            async for event in events:
+                if event.terminal:
+                    return event
+                if seen > 0:
+                    seen -= 1
+                else:
+                    self._publish(live, event)
         raise SigningError("protocol-abort", "the coordinator's stream ended without a result")
 
     async def _resolve(self, live: LiveOperation, ceremony: Ceremony, authorization: Authorization) -> CeremonyEvent:

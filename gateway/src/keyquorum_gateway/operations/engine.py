@@ -269,7 +269,7 @@ class OperationEngine:
             if outcome is Outcome.AWAITING_INITIATOR:
                 await self._await_initiator(live)
             else:
-                self._end(live, OperationState.SUCCEEDED)
+                await self._end(live, OperationState.SUCCEEDED)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - every operation ends, whatever its program raised
@@ -310,7 +310,7 @@ class OperationEngine:
             write = await self._programs[operation.kind].abandon(live, failure)
         except Exception as again:  # noqa: BLE001 - the failure is reported whatever the clean-up does
             self._log.warning("operation.abandon_failed", operation_id=operation.id, reason=type(again).__name__)
-        self._end(live, OperationState.FAILED, *([write] if write else []))
+        await self._end(live, OperationState.FAILED, *([write] if write else []))
 
     def _may_wait_again(self, operation: Operation, failure: Failure) -> bool:
         """Whether a client signed the intent that nothing came of, and may send the same again."""
@@ -319,7 +319,8 @@ class OperationEngine:
         last = operation.ceremonies[-1]
         return last.authorization is not None and not last.complete and last.valid_until_ms > time.time() * 1000
 
-    def _end(self, live: LiveOperation, state: OperationState, *writes: Write) -> None:
+    async def _end(self, live: LiveOperation, state: OperationState, *writes: Write) -> None:
+        """The terminal state. It is told at once; only where other resources change with it, once they have changed."""
         operation = live.operation
         operation.state = state
         if state is OperationState.SUCCEEDED:
@@ -328,8 +329,11 @@ class OperationEngine:
         self.publish(live, state.value, detail=f"{error.code}: {error.detail}" if error else "")
         self._metrics.operations.labels(operation.kind, state, error.code if error else "").inc()
         if live.durable or state is OperationState.SUCCEEDED:
-            self._post(live, *writes).add_done_callback(lambda done: self._forget(live, done))
+            saved = self._post(live, *writes)
+            saved.add_done_callback(lambda done: self._forget(live, done))
             live.durable = True
+            if writes:
+                await asyncio.wait([saved])
         else:
             self._forget(live, None)
         live.settled.set()

@@ -9,13 +9,16 @@ succeeded, failed       terminal; a failed operation says at which stage and why
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
 from keyquorum_gateway.intents import Authorization, CodecRef, KeyOrder
 from keyquorum_gateway.problems import Failure
 from keyquorum_plugin_api.codec import UnsignedTransaction
+
+STORED: Final = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+"""How stored records spell bytes; the standard library's dataclasses inside of one inherit it."""
 
 
 class OperationKind(StrEnum):
@@ -86,6 +89,8 @@ class SignatureResult:
 class Operation:
     """One operation. Changed only by the task that runs it."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = STORED
+
     id: str
     tenant_id: str
     kind: OperationKind
@@ -130,6 +135,5 @@ class OperationEvent:
     node_id: str = ""
 
 
-_CONFIG: Final = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
-OPERATION: Final[TypeAdapter[Operation]] = TypeAdapter(Operation, config=_CONFIG)
-EVENT: Final[TypeAdapter[OperationEvent]] = TypeAdapter(OperationEvent, config=_CONFIG)
+OPERATION: Final[TypeAdapter[Operation]] = TypeAdapter(Operation)
+EVENT: Final[TypeAdapter[OperationEvent]] = TypeAdapter(OperationEvent)

@@ -1,5 +1,6 @@
 """The OpenAPI document, and a page to read it on: one file, nothing loaded from elsewhere, no script."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Final
@@ -14,16 +15,35 @@ _CACHE: Final = {"Cache-Control": "public, max-age=60"}
 _PAGE_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
+class _Rendered:
+    """The document and its page, made when somebody first wants them: that takes a few hundred milliseconds."""
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self._endpoints = endpoints
+        self._making: asyncio.Task[tuple[bytes, bytes]] | None = None
+
+    async def get(self) -> tuple[bytes, bytes]:
+        """JSON and HTML."""
+        if self._making is None:
+            self._making = asyncio.create_task(asyncio.to_thread(self._make))
+        return await asyncio.shield(self._making)
+
+    def _make(self) -> tuple[bytes, bytes]:
+        document = openapi_document(self._endpoints)
+        return json.dumps(document, separators=(",", ":")).encode(), docs_page(document).encode()
+
+
 def docs_endpoints(endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
     """The endpoints that describe all others, and themselves."""
-    rendered: dict[str, bytes] = {}
 
     async def get_openapi(_request: web.Request) -> web.Response:
-        return web.Response(body=rendered["json"], content_type="application/json", headers=_CACHE)
+        document, _ = await rendered.get()
+        return web.Response(body=document, content_type="application/json", headers=_CACHE)
 
     async def get_docs(_request: web.Request) -> web.Response:
+        _, page = await rendered.get()
         headers = {**_CACHE, "Content-Security-Policy": _PAGE_POLICY}
-        return web.Response(body=rendered["html"], content_type="text/html", charset="utf-8", headers=headers)
+        return web.Response(body=page, content_type="text/html", charset="utf-8", headers=headers)
 
     own = (
         Endpoint(
@@ -38,7 +58,5 @@ def docs_endpoints(endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
             "GET", "/docs", get_docs, summary="This document as a page", tag="health", responses={200: "text/html"}
         ),
     )
-    document = openapi_document([*endpoints, *own])
-    rendered["json"] = json.dumps(document, separators=(",", ":")).encode()
-    rendered["html"] = docs_page(document).encode()
+    rendered = _Rendered([*endpoints, *own])
     return own

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import ClassVar, Final
 
 import apsw
 from pydantic import ConfigDict, TypeAdapter
@@ -49,6 +49,8 @@ class Transfer:
 class Transaction:
     """One transaction. ``raw`` is stored before it is broadcast, so that only these bytes ever are."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
     id: str
     tenant_id: str
     account_id: str
@@ -76,9 +78,7 @@ class ExternalIdTaken(OperationFailed):
         super().__init__("external-id-taken", f"transaction {transaction_id} has this external_id")
 
 
-_ADAPTER: TypeAdapter[Transaction] = TypeAdapter(
-    Transaction, config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
-)
+_ADAPTER: TypeAdapter[Transaction] = TypeAdapter(Transaction)
 
 
 class Transactions:

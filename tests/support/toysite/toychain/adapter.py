@@ -1,0 +1,99 @@
+"""The toy chain's adapter: honest, unless its ledger's switches say otherwise."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from toychain.codec import FEE, ToyCodec
+from toychain.ledger import LEDGERS
+
+from keyquorum_plugin_api.chain import Balance, ChainAdapter, ChainInfo, TransactionState, TransactionStatus
+from keyquorum_plugin_api.codec import SignedTransaction, TransferIntent, UnsignedTransaction
+from keyquorum_plugin_api.errors import ChainUnavailable, InsufficientFunds, UnsupportedAsset
+
+ENDED = {TransactionState.CONFIRMED, TransactionState.FAILED, TransactionState.EXPIRED}
+
+
+class ToyAdapter(ChainAdapter):
+    """One toy chain."""
+
+    codec = ToyCodec
+
+    def __init__(self, context) -> None:
+        super().__init__(context)
+        self.ledger = LEDGERS[context.config["ledger"]]
+
+    def info(self) -> ChainInfo:
+        """What it serves."""
+        chain = self.context.chain
+        aliases = ("toy:alias",) if chain == "toy:main" else ()
+        return ChainInfo(chain, "Toy", f"{chain}/slip44:1", "TOY", 2, aliases, frozenset({"transfer", "message"}))
+
+    async def start(self) -> None:
+        """Fails as often as the ledger says."""
+        self.ledger.starts += 1
+        if self.ledger.starts <= self.ledger.start_fails:
+            raise ChainUnavailable("the node is not there yet")
+
+    async def health(self) -> Mapping[str, str]:
+        """Nothing to say."""
+        return {}
+
+    def _reach(self) -> None:
+        if self.ledger.down:
+            raise ChainUnavailable("the node is down")
+
+    async def get_balances(self, address: str, assets: Sequence[str] = ()) -> tuple[Balance, ...]:
+        """The native asset."""
+        self._reach()
+        return (Balance(f"{self.context.chain}/slip44:1", self.ledger.balances.get(address, 0), 2, "TOY"),)
+
+    async def build_transfer(self, intent: TransferIntent, options: Mapping[str, str]) -> UnsignedTransaction:
+        """Check funds, reserve a nonce, build."""
+        self._reach()
+        self.ledger.builds += 1
+        await asyncio.sleep(self.ledger.build_delay_s)
+        if intent.asset != f"{self.context.chain}/slip44:1":
+            raise UnsupportedAsset("only TOY moves")
+        if self.ledger.balances.get(intent.source.address, 0) < intent.amount + FEE:
+            raise InsufficientFunds("the account cannot pay amount and fee")
+        nonce = secrets.token_hex(8)
+        unsigned = ToyCodec().build(intent, {"nonce": nonce, **options})
+        await self.context.reservations.reserve(intent.chain, intent.source.address, nonce, nonce, 60)
+        return self.ledger.on_build(self, intent, unsigned) if self.ledger.on_build else unsigned
+
+    async def sign(self, unsigned: UnsignedTransaction) -> SignedTransaction:
+        """Through the core signer, or through whatever the test wants."""
+        if self.ledger.on_sign is not None:
+            return await self.ledger.on_sign(self, unsigned)
+        return await super().sign(unsigned)
+
+    async def submit(self, signed: SignedTransaction) -> str:
+        """Broadcast."""
+        self._reach()
+        self.ledger.submitted.append(signed.raw)
+        if self.ledger.submit_errors:
+            raise self.ledger.submit_errors.pop(0)
+        self.ledger.apply(signed.raw, signed.txid)
+        return signed.txid
+
+    async def get_status(self, txid: str, unsigned: UnsignedTransaction | None = None) -> TransactionStatus:
+        """What the ledger knows."""
+        self._reach()
+        return TransactionStatus(txid, self.ledger.states.get(txid, TransactionState.UNKNOWN), 1, "block-1")
+
+    async def stream_status(
+        self, txid: str, unsigned: UnsignedTransaction | None = None
+    ) -> AsyncIterator[TransactionStatus]:
+        """Every change until the end."""
+        while True:
+            changed = self.ledger.changed
+            status = await self.get_status(txid, unsigned)
+            yield status
+            if status.state in ENDED:
+                return
+            await changed.wait()
+
+    async def discard(self, unsigned: UnsignedTransaction) -> None:
+        """Remember that it was given back."""
+        self.ledger.discarded.append(unsigned.payload)
