@@ -107,12 +107,12 @@ class CoordinatorDouble(signer_pb2_grpc.SignerServiceServicer, wallet_pb2_grpc.W
     async def CreateKey(self, request, context):
         """Make a key."""
         async for event in self._follow(request, context):
-            yield signer_pb2.CreateKeyResponse(event=event)
+            yield signer_pb2.CreateKeyResponse(events=[event])
 
     async def Sign(self, request, context):
         """Sign."""
         async for event in self._follow(request, context):
-            yield signer_pb2.SignResponse(event=event)
+            yield signer_pb2.SignResponse(events=[event])
 
     async def GetOperation(self, request, context):
         """One operation."""

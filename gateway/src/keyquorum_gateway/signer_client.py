@@ -176,7 +176,8 @@ class SignerClient:
             call = self._signer.Sign(request, timeout=deadline_s, metadata=headers)
         try:
             async for response in call:
-                yield _event(response.event, expected)
+                for event in response.events:
+                    yield _event(event, expected)
         finally:
             call.cancel()
 

@@ -269,7 +269,7 @@ class OperationEngine:
             if outcome is Outcome.AWAITING_INITIATOR:
                 await self._await_initiator(live)
             else:
-                await self._end(live, OperationState.SUCCEEDED)
+                self._end(live, OperationState.SUCCEEDED)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - every operation ends, whatever its program raised
@@ -284,6 +284,8 @@ class OperationEngine:
 
     def _arm(self, live: LiveOperation) -> None:
         """End the wait when nobody could use the signature any more."""
+        if live.expiry is not None:
+            live.expiry.cancel()
         ceremony = live.operation.awaited
         left_s = (ceremony.valid_until_ms - time.time() * 1000) / 1000 if ceremony else 0
         live.expiry = asyncio.get_running_loop().call_later(max(left_s, 0), self._expire, live)
@@ -305,12 +307,13 @@ class OperationEngine:
             with suppress(StateUnavailable):
                 await self._await_initiator(live)
                 return
-        write = None
         try:
             write = await self._programs[operation.kind].abandon(live, failure)
+            if write is not None and live.durable:
+                await self.persist(live, write)
         except Exception as again:  # noqa: BLE001 - the failure is reported whatever the clean-up does
             self._log.warning("operation.abandon_failed", operation_id=operation.id, reason=type(again).__name__)
-        await self._end(live, OperationState.FAILED, *([write] if write else []))
+        self._end(live, OperationState.FAILED)
 
     def _may_wait_again(self, operation: Operation, failure: Failure) -> bool:
         """Whether a client signed the intent that nothing came of, and may send the same again."""
@@ -319,8 +322,7 @@ class OperationEngine:
         last = operation.ceremonies[-1]
         return last.authorization is not None and not last.complete and last.valid_until_ms > time.time() * 1000
 
-    async def _end(self, live: LiveOperation, state: OperationState, *writes: Write) -> None:
-        """The terminal state. It is told at once; only where other resources change with it, once they have changed."""
+    def _end(self, live: LiveOperation, state: OperationState) -> None:
         operation = live.operation
         operation.state = state
         if state is OperationState.SUCCEEDED:
@@ -329,11 +331,8 @@ class OperationEngine:
         self.publish(live, state.value, detail=f"{error.code}: {error.detail}" if error else "")
         self._metrics.operations.labels(operation.kind, state, error.code if error else "").inc()
         if live.durable or state is OperationState.SUCCEEDED:
-            saved = self._post(live, *writes)
-            saved.add_done_callback(lambda done: self._forget(live, done))
+            self._post(live).add_done_callback(lambda done: self._forget(live, done))
             live.durable = True
-            if writes:
-                await asyncio.wait([saved])
         else:
             self._forget(live, None)
         live.settled.set()
