@@ -36,7 +36,7 @@ class OperationAdmitted:
 
 @dataclass(frozen=True, slots=True)
 class OperationReadmitted:
-    """A released operation reserved again; ``attempt`` is the version of its stream."""
+    """An operation reserved again, in the place of what it had reserved; ``attempt`` is the version of its stream."""
 
     op_id: str
     attempt: int

@@ -35,7 +35,8 @@ class Ledger:
         self.connection = connection
         self.windows = SpendingWindows(self._load_spends)
         self.emissions = Emissions()
-        self.touched: list[str] = []  # operations whose emission entry changed in the open transaction
+        self.touched: list[str] = []  # operations whose emission was withdrawn in the open transaction
+        self._admissions: list[tuple[str, int, bool]] = []  # of the open transaction: nothing may leave on their account
         self._pseudonyms = pseudonyms
         self._events = _head(connection, "events", chain.genesis("events", party, store_id))
         self._audit = _head(connection, "audit", chain.genesis("audit", party, store_id))
@@ -108,26 +109,35 @@ class Ledger:
             return events.decode(kind, payload)
         return None
 
+    def admit_emission(self, op_id: str, valid_until_ms: int, *, reserved_now: bool) -> None:
+        """Have the operation's last message become claimable, once the transaction is durable."""
+        self._admissions.append((op_id, valid_until_ms, reserved_now))
+
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """One command: all of it, or nothing and the exception."""
-        before, touched_before = (self._events, self._audit), len(self.touched)
+        before, touched_before, admissions_before = (self._events, self._audit), len(self.touched), len(self._admissions)
         try:
             with self.connection:
                 yield
         except BaseException:
             self._events, self._audit = before
+            del self._admissions[admissions_before:]
             self._forget(touched_before)
             raise
 
     def committed(self) -> None:
         """The transaction is durable."""
         self._committed = (self._events, self._audit)
+        for op_id, valid_until_ms, reserved_now in self._admissions:
+            self.emissions.admit(op_id, valid_until_ms, reserved_now=reserved_now)
+        self._admissions.clear()
         self.touched.clear()
 
     def rolled_back(self) -> None:
         """The transaction did not happen, or nobody knows: what it had put into memory is forgotten."""
         self._events, self._audit = self._committed
+        self._admissions.clear()
         self._forget(0)
 
     def _forget(self, touched_from: int) -> None:

@@ -34,7 +34,9 @@ def operation_record(row: tuple[Any, ...]) -> OperationRecord:
 def admit(ledger: Ledger, command: commands.AdmitOperation) -> commands.AdmitOutcome:
     """Bind the operation id to the intent, and reserve, unless something speaks against it.
 
-    What was recorded first stands: a contradiction is reported before anything that could excuse it.
+    What was recorded first stands: a contradiction is reported before anything that could excuse it. An operation that is
+    admitted again has its reservation moved to now, if the window of today has room: its last message may leave again, and
+    reservations of the past, saved up, must not let more through at once than one window holds.
     """
     now_ms = ledger.time_ms(command.now_ms)
     subject = Subject(command.op_id, command.key_id, command.initiator, command.tenant_id)
@@ -44,14 +46,15 @@ def admit(ledger: Ledger, command: commands.AdmitOperation) -> commands.AdmitOut
         ledger.refuse(_refusal_name(refusal), now_ms, subject, command.kind.value)
         return refusal
     if recorded is not None and recorded.state is not OperationState.RELEASED:
-        ledger.touched.append(command.op_id)
-        ledger.emissions.admit(command.op_id, command.valid_until_ms, reserved_now=False)
+        if command.spends and now_ms != recorded.admitted_ms:
+            ledger.append(_admission(ledger, command, first=False), now_ms, subject, command.kind.value)
+            ledger.windows.forget_key(command.key_id)
+        ledger.admit_emission(command.op_id, command.valid_until_ms, reserved_now=False)
         return commands.Admitted(command.op_id, recorded.state, repeat=True)
     ledger.append(_admission(ledger, command, first=recorded is None), now_ms, subject, command.kind.value)
     for spend in command.spends:
         ledger.windows.add(command.key_id, spend.asset, now_ms, spend.amount)
-    ledger.touched.append(command.op_id)
-    ledger.emissions.admit(command.op_id, command.valid_until_ms, reserved_now=True)
+    ledger.admit_emission(command.op_id, command.valid_until_ms, reserved_now=True)
     return commands.Admitted(command.op_id, OperationState.RESERVED)
 
 
@@ -85,16 +88,25 @@ def _objections(
     watermark_ms = _watermark(ledger)
     if now_ms >= command.valid_until_ms or command.valid_until_ms < watermark_ms:
         yield commands.Expired(command.op_id, max(now_ms, watermark_ms))
-    if recorded is not None and recorded.state is not OperationState.RELEASED:
-        return  # reserved already, and judged when that was done
+    standing = recorded if recorded is not None and recorded.state is not OperationState.RELEASED else None
     state = _key_state(ledger, command.key_id)
     wanted = KeyState.ACTIVE if command.kind is OperationKind.SIGN else None
-    if state is not wanted:
+    if standing is None and state is not wanted:
         yield commands.KeyUnavailable(command.key_id, state)
     for spend in command.spends:
         reserved = ledger.windows.reserved(command.key_id, spend.asset, spend.window_s, now_ms)
+        reserved -= _own_part(ledger, standing, spend, now_ms) if standing is not None else 0
         if reserved + spend.amount > spend.window_cap:
             yield commands.LimitExceeded(command.op_id, spend.asset, spend.window_cap, reserved, spend.amount)
+
+
+def _own_part(ledger: Ledger, standing: OperationRecord, spend: commands.Spend, now_ms: int) -> int:
+    """What the window holds of the operation's own earlier reservation, which the new one replaces."""
+    if standing.admitted_ms <= now_ms - 1000 * spend.window_s:
+        return 0
+    query = "SELECT amount FROM spends WHERE key_id = ? AND at_ms = ? AND op_id = ? AND asset = ?"
+    place = (standing.key_id, standing.admitted_ms, standing.op_id, spend.asset)
+    return sum(int.from_bytes(amount, "big") for (amount,) in ledger.connection.execute(query, place))
 
 
 def _identity(bound: events.OperationAdmitted | commands.AdmitOperation) -> tuple[object, ...]:

@@ -80,9 +80,13 @@ def _(event: events.OperationAdmitted, at: _At) -> None:
 
 @_apply.register
 def _(event: events.OperationReadmitted, at: _At) -> None:
-    ((key_id,),) = at.connection.execute(
-        "UPDATE operations SET state = ?, admitted_ms = ? WHERE op_id = ? RETURNING key_id",
-        (OperationState.RESERVED.value, at.at_ms, event.op_id),
+    query = "SELECT key_id, admitted_ms, state FROM operations WHERE op_id = ?"
+    ((key_id, admitted_ms, state),) = at.connection.execute(query, (event.op_id,))
+    if state == OperationState.RELEASED.value:
+        state = OperationState.RESERVED.value
+    _give_back(at, key_id, admitted_ms, event.op_id)
+    at.connection.execute(
+        "UPDATE operations SET state = ?, admitted_ms = ? WHERE op_id = ?", (state, at.at_ms, event.op_id)
     )
     _reserve(at, key_id, event.op_id, event.spends)
 
@@ -100,9 +104,7 @@ def _(event: events.OperationReleased, at: _At) -> None:
         "UPDATE operations SET state = ? WHERE op_id = ? RETURNING key_id, admitted_ms",
         (OperationState.RELEASED.value, event.op_id),
     )
-    at.connection.execute(
-        "DELETE FROM spends WHERE key_id = ? AND at_ms = ? AND op_id = ?", (key_id, admitted_ms, event.op_id)
-    )
+    _give_back(at, key_id, admitted_ms, event.op_id)
 
 
 @_apply.register
@@ -184,6 +186,12 @@ def _reserve(at: _At, key_id: str, op_id: str, spends: Iterable[Spend]) -> None:
             "INSERT INTO spends VALUES (?, ?, ?, ?, ?, ?)",
             (key_id, at.at_ms, op_id, spend.asset, spend.amount.to_bytes(AMOUNT_BYTES, "big"), spend.window_s),
         )
+
+
+def _give_back(at: _At, key_id: str, admitted_ms: int, op_id: str) -> None:
+    at.connection.execute(
+        "DELETE FROM spends WHERE key_id = ? AND at_ms = ? AND op_id = ?", (key_id, admitted_ms, op_id)
+    )
 
 
 def replay(log: apsw.Connection, target: apsw.Connection) -> None:
