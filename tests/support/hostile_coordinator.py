@@ -194,6 +194,9 @@ class HostileCoordinator:
 
     def _take(self, link: PartyLink, frame: party_pb2.LinkResponse) -> None:
         match frame.WhichOneof("frame"):
+            case "batch":
+                for single in frame.batch.frames:
+                    self._take(link, single)
             case "hello":
                 link.hello.set_result(frame.hello)
             case "nonces":

@@ -29,11 +29,11 @@ class GatewayClient:
 
     async def sign(self, data: bytes, *, within_s: float | None = 20.0, metadata=()) -> list[signer_pb2.OperationEvent]:
         request = signer_pb2.SignRequest(intent=data, authorization=self.cell.authorize(data))
-        return [r.event async for r in self.signer.Sign(request, timeout=within_s, metadata=metadata)]
+        return [event async for r in self.signer.Sign(request, timeout=within_s, metadata=metadata) for event in r.events]
 
     async def create(self, data: bytes, *, within_s: float | None = 20.0) -> list[signer_pb2.OperationEvent]:
         request = signer_pb2.CreateKeyRequest(intent=data, authorization=self.cell.authorize(data))
-        return [r.event async for r in self.signer.CreateKey(request, timeout=within_s)]
+        return [event async for r in self.signer.CreateKey(request, timeout=within_s) for event in r.events]
 
     async def make_key(self, key_id: str = "key_1", *, threshold: int = 2) -> None:
         events = await self.create(self.cell.intent(self.cell.create(key_id, threshold=threshold)))

@@ -262,8 +262,10 @@ class ScriptedLink:
     async def read(self, requests) -> None:
         with contextlib.suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
             async for request in requests:
-                kind = request.WhichOneof("frame")
-                getattr(self, f"on_{kind}")(getattr(request, kind))
+                batched = request.WhichOneof("frame") == "batch"
+                for frame in request.batch.frames if batched else [request]:
+                    kind = frame.WhichOneof("frame")
+                    getattr(self, f"on_{kind}")(getattr(frame, kind))
         self.outgoing.put_nowait(None)
 
     def on_peers(self, peers) -> None:

@@ -4,6 +4,7 @@ from typing import Final
 
 # the links
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024  # an intent of 2 MiB and its frame; gRPC's own default
+BATCH_BYTES_MAX: Final = 1 << 18  # of frames that are written at once; far below what gRPC takes, and far above a round
 LINK_FRAMES_MAX: Final = 4096  # waiting for one party: all sessions' frames of several rounds
 LINK_BYTES_MAX: Final = 32 * 1024 * 1024  # waiting for one party: eight frames at their largest
 LINK_STALL_S: Final = 1.0  # a party that took no frame for so long is the slow one; before, its peer is the loud one
@@ -38,6 +39,7 @@ ATTESTATIONS_MAX: Final = 256  # under way at once; each is a derivation at ever
 
 # the database
 NOTE_DELAY_S: Final = 0.02  # how long a row of progress waits for company
+SYNC_DELAY_S: Final = 1.0  # how long a completed signature may be written and not yet on disk
 WRITES_PENDING_MAX: Final = 65_536  # beyond that the disk is not keeping up, and commits are refused
 DATABASE_BUSY_MS: Final = 2_000  # somebody looks at it with another tool
 OPERATIONS_KEPT_MS: Final = 30 * 24 * 3600 * 1000  # terminal operations, counted from when their intent expired

@@ -252,6 +252,13 @@ class PartyLink:
             call.cancel()  # the reader finds out why
 
     def _receive(self, response: party_pb2.LinkResponse) -> None:
+        if response.WhichOneof("frame") != "batch":
+            self._receive_one(response)
+            return
+        for frame in response.batch.frames:
+            self._receive_one(frame)
+
+    def _receive_one(self, response: party_pb2.LinkResponse) -> None:
         kind = response.WhichOneof("frame")
         handler = self._handlers.get(kind) if kind is not None else None
         if handler is None:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from keyquorum_core_signer.coordinator.limits import LINK_BYTES_MAX, LINK_FRAMES_MAX, LINK_STALL_S
+from keyquorum_core_signer.coordinator.limits import BATCH_BYTES_MAX, LINK_BYTES_MAX, LINK_FRAMES_MAX, LINK_STALL_S
 from keyquorum_protos.party.v1 import party_pb2
 
 
@@ -47,11 +47,21 @@ class Outbox:
         return True
 
     async def get(self) -> party_pb2.LinkRequest:
-        """Wait for the next frame; calling again says that the one before was taken."""
+        """Wait for the next frame, a batch where several wait; calling again says that the one before was taken."""
         self._progress_at = self._clock()
         while not self._waiting:
             self._filled.clear()
             await self._filled.wait()
+        first = self._take()
+        if not self._waiting:
+            return first
+        frames, size = [first], first.ByteSize()
+        while self._waiting and size + self._waiting[0].size <= BATCH_BYTES_MAX:
+            size += self._waiting[0].size
+            frames.append(self._take())
+        return party_pb2.LinkRequest(batch=party_pb2.LinkRequestBatch(frames=frames))
+
+    def _take(self) -> party_pb2.LinkRequest:
         frame, size, origin = self._waiting.popleft()
         self._bytes -= size
         left = self._bytes_by_origin[origin] - size

@@ -80,14 +80,14 @@ class SignerEdge(signer_pb2_grpc.SignerServiceServicer):
     ) -> AsyncIterator[signer_pb2.CreateKeyResponse]:
         """Make a key and stream its progress."""
         async for event in self._follow("create_key", request.intent, request.authorization, context):
-            yield signer_pb2.CreateKeyResponse(event=event.to_proto())
+            yield signer_pb2.CreateKeyResponse(events=[event.to_proto()])
 
     async def Sign(  # noqa: N802 - the service's name
         self, request: signer_pb2.SignRequest, context: Call
     ) -> AsyncIterator[signer_pb2.SignResponse]:
         """Sign and stream the progress."""
         async for event in self._follow("sign", request.intent, request.authorization, context):
-            yield signer_pb2.SignResponse(event=event.to_proto())
+            yield signer_pb2.SignResponse(events=[event.to_proto()])
 
     async def GetOperation(  # noqa: N802 - the service's name
         self, request: signer_pb2.GetOperationRequest, context: Call

@@ -33,6 +33,7 @@ from keyquorum_protos.party.v1 import party_pb2
 from keyquorum_protos.signer.v1 import signer_pb2
 
 TEND_S: Final = 0.5  # how often channels are looked after
+BATCH_BYTES_MAX: Final = 1 << 18  # of frames that are written at once; a frame on top still fits a message
 _log = structlog.get_logger("party.link")
 
 
@@ -101,8 +102,30 @@ class Link:
         self._offer_nonces()
         self._spawn(self._tend())
 
+    async def next_frame(self) -> party_pb2.LinkResponse | None:
+        """What the coordinator is to be sent next, all that waits at once; None at the end."""
+        first = await self.outgoing.get()
+        if first is None or self.outgoing.empty():
+            return first
+        frames, size = [first], first.ByteSize()
+        while size < BATCH_BYTES_MAX and not self.outgoing.empty():
+            frame = self.outgoing.get_nowait()
+            if frame is None:
+                self.end()
+                break
+            frames.append(frame)
+            size += frame.ByteSize()
+        return party_pb2.LinkResponse(batch=party_pb2.LinkResponseBatch(frames=frames))
+
     def handle(self, frame: party_pb2.LinkRequest) -> None:
-        """Take one frame; never waits. :class:`LinkOverflow` ends the link."""
+        """Take one frame, or a batch of them; never waits. :class:`LinkOverflow` ends the link."""
+        if frame.WhichOneof("frame") != "batch":
+            self._handle_one(frame)
+            return
+        for single in frame.batch.frames:
+            self._handle_one(single)
+
+    def _handle_one(self, frame: party_pb2.LinkRequest) -> None:
         match frame.WhichOneof("frame"):
             case "relay":
                 relay = frame.relay

@@ -47,7 +47,7 @@ class PartyService(party_pb2_grpc.PartyServiceServicer):
         reader = asyncio.create_task(_read(link, request_iterator))
         try:
             await link.open()
-            while (frame := await link.outgoing.get()) is not None:
+            while (frame := await link.next_frame()) is not None:
                 yield frame
         finally:
             reader.cancel()

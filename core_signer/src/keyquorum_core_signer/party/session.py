@@ -151,7 +151,6 @@ class PartySession:
             admitted = await self.services.admission.admit(self.ordered, self.participants)
             self._progress.recorded = True
             job = await self._job(admitted)
-            self._report(0)
             self._progress.stage = signer_pb2.OPERATION_STATE_SIGN_ROUND1
             made = await self._ceremony(job)
             if isinstance(admitted, AdmittedSign):
@@ -191,6 +190,7 @@ class PartySession:
         """Drive the worker's session; returns what it made."""
         last_round = SIGN_ROUNDS if isinstance(job, jobs.SignJob) else CREATE_ROUNDS
         worker = self._worker = self.services.pool.open(jobs.encode(job), affinity=job.share_key.key_id)
+        self._report(0)
         for peer, frame in self._early:
             worker.deliver(peer, frame)
         self._early.clear()

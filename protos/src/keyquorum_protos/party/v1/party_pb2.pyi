@@ -34,6 +34,7 @@ class LinkRequest(message.Message):
     ACTIVATE_FIELD_NUMBER: builtins.int
     ATTEST_FIELD_NUMBER: builtins.int
     PEERS_FIELD_NUMBER: builtins.int
+    BATCH_FIELD_NUMBER: builtins.int
     @builtins.property
     def hello(self) -> LinkHello:
         """First frame of a link."""
@@ -62,6 +63,10 @@ class LinkRequest(message.Message):
     def peers(self) -> PeersChanged:
         """Tells which nodes can be reached through this coordinator."""
 
+    @builtins.property
+    def batch(self) -> LinkRequestBatch:
+        """Several frames at once."""
+
     def __init__(
         self,
         *,
@@ -72,14 +77,37 @@ class LinkRequest(message.Message):
         activate: ActivateKey | None = ...,
         attest: AttestAddress | None = ...,
         peers: PeersChanged | None = ...,
+        batch: LinkRequestBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["abort", b"abort", "activate", b"activate", "attest", b"attest", "frame", b"frame", "hello", b"hello", "peers", b"peers", "relay", b"relay", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["abort", b"abort", "activate", b"activate", "attest", b"attest", "batch", b"batch", "frame", b"frame", "hello", b"hello", "peers", b"peers", "relay", b"relay", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["abort", b"abort", "activate", b"activate", "attest", b"attest", "frame", b"frame", "hello", b"hello", "peers", b"peers", "relay", b"relay", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["abort", b"abort", "activate", b"activate", "attest", b"attest", "batch", b"batch", "frame", b"frame", "hello", b"hello", "peers", b"peers", "relay", b"relay", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = typing.Literal["hello", "start", "relay", "abort", "activate", "attest", "peers"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = typing.Literal["hello", "start", "relay", "abort", "activate", "attest", "peers", "batch"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
+
+@typing.final
+class LinkRequestBatch(message.Message):
+    """Frames in their order, as many as were waiting when there was room: one write instead of several."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    FRAMES_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def frames(self) -> containers.RepeatedCompositeFieldContainer[LinkRequest]:
+        """None of them is a batch."""
+
+    def __init__(
+        self,
+        *,
+        frames: abc.Iterable[LinkRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["frames", b"frames"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class LinkResponse(message.Message):
@@ -95,6 +123,7 @@ class LinkResponse(message.Message):
     ATTESTED_FIELD_NUMBER: builtins.int
     CHANNELS_FIELD_NUMBER: builtins.int
     ACTIVATED_FIELD_NUMBER: builtins.int
+    BATCH_FIELD_NUMBER: builtins.int
     @builtins.property
     def hello(self) -> PartyHello:
         """First frame of a link."""
@@ -127,6 +156,10 @@ class LinkResponse(message.Message):
     def activated(self) -> KeyActivated:
         """Outcome of an ActivateKey."""
 
+    @builtins.property
+    def batch(self) -> LinkResponseBatch:
+        """Several frames at once."""
+
     def __init__(
         self,
         *,
@@ -138,14 +171,37 @@ class LinkResponse(message.Message):
         attested: Attested | None = ...,
         channels: ChannelsChanged | None = ...,
         activated: KeyActivated | None = ...,
+        batch: LinkResponseBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["activated", b"activated", "attested", b"attested", "channels", b"channels", "frame", b"frame", "hello", b"hello", "nonces", b"nonces", "progress", b"progress", "relay", b"relay", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["activated", b"activated", "attested", b"attested", "batch", b"batch", "channels", b"channels", "frame", b"frame", "hello", b"hello", "nonces", b"nonces", "progress", b"progress", "relay", b"relay", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["activated", b"activated", "attested", b"attested", "channels", b"channels", "frame", b"frame", "hello", b"hello", "nonces", b"nonces", "progress", b"progress", "relay", b"relay", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["activated", b"activated", "attested", b"attested", "batch", b"batch", "channels", b"channels", "frame", b"frame", "hello", b"hello", "nonces", b"nonces", "progress", b"progress", "relay", b"relay", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = typing.Literal["hello", "nonces", "relay", "progress", "result", "attested", "channels", "activated"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = typing.Literal["hello", "nonces", "relay", "progress", "result", "attested", "channels", "activated", "batch"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
+
+@typing.final
+class LinkResponseBatch(message.Message):
+    """Frames in their order, as many as were waiting when there was room: one write instead of several."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    FRAMES_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def frames(self) -> containers.RepeatedCompositeFieldContainer[LinkResponse]:
+        """None of them is a batch."""
+
+    def __init__(
+        self,
+        *,
+        frames: abc.Iterable[LinkResponse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["frames", b"frames"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class LinkHello(message.Message):

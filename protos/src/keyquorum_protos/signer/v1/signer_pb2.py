@@ -26,41 +26,41 @@ from keyquorum_protos.signer.v1 import intent_pb2 as keyquorum__protos_dot_signe
 from keyquorum_protos.wallet.v1 import certificate_pb2 as keyquorum__protos_dot_wallet_dot_v1_dot_certificate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'keyquorum_protos/signer/v1/signer.proto\x12\x13keyquorum.signer.v1\x1a\'keyquorum_protos/signer/v1/intent.proto\x1a,keyquorum_protos/wallet/v1/certificate.proto\"]\n\x10\x43reateKeyRequest\x12\x0e\n\x06intent\x18\x01 \x01(\x0c\x12\x39\n\rauthorization\x18\x02 \x01(\x0b\x32\".keyquorum.signer.v1.Authorization\"G\n\x11\x43reateKeyResponse\x12\x32\n\x05\x65vent\x18\x01 \x01(\x0b\x32#.keyquorum.signer.v1.OperationEvent\"X\n\x0bSignRequest\x12\x0e\n\x06intent\x18\x01 \x01(\x0c\x12\x39\n\rauthorization\x18\x02 \x01(\x0b\x32\".keyquorum.signer.v1.Authorization\"B\n\x0cSignResponse\x12\x32\n\x05\x65vent\x18\x01 \x01(\x0b\x32#.keyquorum.signer.v1.OperationEvent\"\xca\x02\n\x0eOperationEvent\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\r\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.keyquorum.signer.v1.OperationState\x12\x0f\n\x07time_ms\x18\x04 \x01(\x04\x12\r\n\x05round\x18\x05 \x01(\r\x12\x0f\n\x07node_id\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\x12\x32\n\x05\x65rror\x18\x08 \x01(\x0b\x32#.keyquorum.signer.v1.OperationError\x12>\n\x0b\x63\x65rtificate\x18\t \x01(\x0b\x32).keyquorum.wallet.v1.SignedKeyCertificate\x12\x12\n\nsignatures\x18\n \x03(\x0c\x12\x13\n\x0b\x64uration_ms\x18\x0b \x01(\x01\"\x87\x01\n\x0eOperationError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x32\n\x05stage\x18\x02 \x01(\x0e\x32#.keyquorum.signer.v1.OperationState\x12\x10\n\x08\x63ulprits\x18\x03 \x03(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x11\n\tretriable\x18\x05 \x01(\x08\"+\n\x13GetOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\"K\n\x14GetOperationResponse\x12\x33\n\x06\x65vents\x18\x01 \x03(\x0b\x32#.keyquorum.signer.v1.OperationEvent\":\n\x15ListOperationsRequest\x12\r\n\x05limit\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"f\n\x16ListOperationsResponse\x12\x33\n\x06latest\x18\x01 \x03(\x0b\x32#.keyquorum.signer.v1.OperationEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x14\n\x12ListPartiesRequest\"n\n\x13ListPartiesResponse\x12\x31\n\x07parties\x18\x01 \x03(\x0b\x32 .keyquorum.signer.v1.PartyStatus\x12\x13\n\x0broster_hash\x18\x02 \x01(\x0c\x12\x0f\n\x07\x63\x65ll_id\x18\x03 \x01(\t\"\xcc\x01\n\x0bPartyStatus\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x10\n\x08since_ms\x18\x04 \x01(\x04\x12\x0f\n\x07version\x18\x05 \x01(\t\x12-\n\x06\x63odecs\x18\x06 \x03(\x0b\x32\x1d.keyquorum.signer.v1.CodecRef\x12\x10\n\x08\x63hannels\x18\x07 \x03(\t\x12\x10\n\x08kek_kind\x18\x08 \x01(\t\x12\x14\n\x0cidentity_key\x18\t \x01(\x0c*\xc5\x02\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19OPERATION_STATE_KEY_SHARE\x10\x01\x12 \n\x1cOPERATION_STATE_PREPARE_SIGN\x10\x02\x12\x1f\n\x1bOPERATION_STATE_SIGN_ROUND1\x10\x03\x12\x1f\n\x1bOPERATION_STATE_SIGN_ROUND2\x10\x04\x12\x1a\n\x16OPERATION_STATE_VERIFY\x10\x05\x12\x1c\n\x18OPERATION_STATE_COMPLETE\x10\x06\x12\x1b\n\x17OPERATION_STATE_TIMEOUT\x10\x07\x12\x1c\n\x18OPERATION_STATE_RECOVERY\x10\x08\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\t2\xee\x03\n\rSignerService\x12\\\n\tCreateKey\x12%.keyquorum.signer.v1.CreateKeyRequest\x1a&.keyquorum.signer.v1.CreateKeyResponse0\x01\x12M\n\x04Sign\x12 .keyquorum.signer.v1.SignRequest\x1a!.keyquorum.signer.v1.SignResponse0\x01\x12\x63\n\x0cGetOperation\x12(.keyquorum.signer.v1.GetOperationRequest\x1a).keyquorum.signer.v1.GetOperationResponse\x12i\n\x0eListOperations\x12*.keyquorum.signer.v1.ListOperationsRequest\x1a+.keyquorum.signer.v1.ListOperationsResponse\x12`\n\x0bListParties\x12\'.keyquorum.signer.v1.ListPartiesRequest\x1a(.keyquorum.signer.v1.ListPartiesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'keyquorum_protos/signer/v1/signer.proto\x12\x13keyquorum.signer.v1\x1a\'keyquorum_protos/signer/v1/intent.proto\x1a,keyquorum_protos/wallet/v1/certificate.proto\"]\n\x10\x43reateKeyRequest\x12\x0e\n\x06intent\x18\x01 \x01(\x0c\x12\x39\n\rauthorization\x18\x02 \x01(\x0b\x32\".keyquorum.signer.v1.Authorization\"H\n\x11\x43reateKeyResponse\x12\x33\n\x06\x65vents\x18\x01 \x03(\x0b\x32#.keyquorum.signer.v1.OperationEvent\"X\n\x0bSignRequest\x12\x0e\n\x06intent\x18\x01 \x01(\x0c\x12\x39\n\rauthorization\x18\x02 \x01(\x0b\x32\".keyquorum.signer.v1.Authorization\"C\n\x0cSignResponse\x12\x33\n\x06\x65vents\x18\x01 \x03(\x0b\x32#.keyquorum.signer.v1.OperationEvent\"\xca\x02\n\x0eOperationEvent\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\r\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.keyquorum.signer.v1.OperationState\x12\x0f\n\x07time_ms\x18\x04 \x01(\x04\x12\r\n\x05round\x18\x05 \x01(\r\x12\x0f\n\x07node_id\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\x12\x32\n\x05\x65rror\x18\x08 \x01(\x0b\x32#.keyquorum.signer.v1.OperationError\x12>\n\x0b\x63\x65rtificate\x18\t \x01(\x0b\x32).keyquorum.wallet.v1.SignedKeyCertificate\x12\x12\n\nsignatures\x18\n \x03(\x0c\x12\x13\n\x0b\x64uration_ms\x18\x0b \x01(\x01\"\x87\x01\n\x0eOperationError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x32\n\x05stage\x18\x02 \x01(\x0e\x32#.keyquorum.signer.v1.OperationState\x12\x10\n\x08\x63ulprits\x18\x03 \x03(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x11\n\tretriable\x18\x05 \x01(\x08\"+\n\x13GetOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\"K\n\x14GetOperationResponse\x12\x33\n\x06\x65vents\x18\x01 \x03(\x0b\x32#.keyquorum.signer.v1.OperationEvent\":\n\x15ListOperationsRequest\x12\r\n\x05limit\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"f\n\x16ListOperationsResponse\x12\x33\n\x06latest\x18\x01 \x03(\x0b\x32#.keyquorum.signer.v1.OperationEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x14\n\x12ListPartiesRequest\"n\n\x13ListPartiesResponse\x12\x31\n\x07parties\x18\x01 \x03(\x0b\x32 .keyquorum.signer.v1.PartyStatus\x12\x13\n\x0broster_hash\x18\x02 \x01(\x0c\x12\x0f\n\x07\x63\x65ll_id\x18\x03 \x01(\t\"\xcc\x01\n\x0bPartyStatus\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x10\n\x08since_ms\x18\x04 \x01(\x04\x12\x0f\n\x07version\x18\x05 \x01(\t\x12-\n\x06\x63odecs\x18\x06 \x03(\x0b\x32\x1d.keyquorum.signer.v1.CodecRef\x12\x10\n\x08\x63hannels\x18\x07 \x03(\t\x12\x10\n\x08kek_kind\x18\x08 \x01(\t\x12\x14\n\x0cidentity_key\x18\t \x01(\x0c*\xc5\x02\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19OPERATION_STATE_KEY_SHARE\x10\x01\x12 \n\x1cOPERATION_STATE_PREPARE_SIGN\x10\x02\x12\x1f\n\x1bOPERATION_STATE_SIGN_ROUND1\x10\x03\x12\x1f\n\x1bOPERATION_STATE_SIGN_ROUND2\x10\x04\x12\x1a\n\x16OPERATION_STATE_VERIFY\x10\x05\x12\x1c\n\x18OPERATION_STATE_COMPLETE\x10\x06\x12\x1b\n\x17OPERATION_STATE_TIMEOUT\x10\x07\x12\x1c\n\x18OPERATION_STATE_RECOVERY\x10\x08\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\t2\xee\x03\n\rSignerService\x12\\\n\tCreateKey\x12%.keyquorum.signer.v1.CreateKeyRequest\x1a&.keyquorum.signer.v1.CreateKeyResponse0\x01\x12M\n\x04Sign\x12 .keyquorum.signer.v1.SignRequest\x1a!.keyquorum.signer.v1.SignResponse0\x01\x12\x63\n\x0cGetOperation\x12(.keyquorum.signer.v1.GetOperationRequest\x1a).keyquorum.signer.v1.GetOperationResponse\x12i\n\x0eListOperations\x12*.keyquorum.signer.v1.ListOperationsRequest\x1a+.keyquorum.signer.v1.ListOperationsResponse\x12`\n\x0bListParties\x12\'.keyquorum.signer.v1.ListPartiesRequest\x1a(.keyquorum.signer.v1.ListPartiesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'keyquorum_protos.signer.v1.signer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OPERATIONSTATE']._serialized_start=1576
-  _globals['_OPERATIONSTATE']._serialized_end=1901
+  _globals['_OPERATIONSTATE']._serialized_start=1578
+  _globals['_OPERATIONSTATE']._serialized_end=1903
   _globals['_CREATEKEYREQUEST']._serialized_start=151
   _globals['_CREATEKEYREQUEST']._serialized_end=244
   _globals['_CREATEKEYRESPONSE']._serialized_start=246
-  _globals['_CREATEKEYRESPONSE']._serialized_end=317
-  _globals['_SIGNREQUEST']._serialized_start=319
-  _globals['_SIGNREQUEST']._serialized_end=407
-  _globals['_SIGNRESPONSE']._serialized_start=409
-  _globals['_SIGNRESPONSE']._serialized_end=475
-  _globals['_OPERATIONEVENT']._serialized_start=478
-  _globals['_OPERATIONEVENT']._serialized_end=808
-  _globals['_OPERATIONERROR']._serialized_start=811
-  _globals['_OPERATIONERROR']._serialized_end=946
-  _globals['_GETOPERATIONREQUEST']._serialized_start=948
-  _globals['_GETOPERATIONREQUEST']._serialized_end=991
-  _globals['_GETOPERATIONRESPONSE']._serialized_start=993
-  _globals['_GETOPERATIONRESPONSE']._serialized_end=1068
-  _globals['_LISTOPERATIONSREQUEST']._serialized_start=1070
-  _globals['_LISTOPERATIONSREQUEST']._serialized_end=1128
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=1130
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=1232
-  _globals['_LISTPARTIESREQUEST']._serialized_start=1234
-  _globals['_LISTPARTIESREQUEST']._serialized_end=1254
-  _globals['_LISTPARTIESRESPONSE']._serialized_start=1256
-  _globals['_LISTPARTIESRESPONSE']._serialized_end=1366
-  _globals['_PARTYSTATUS']._serialized_start=1369
-  _globals['_PARTYSTATUS']._serialized_end=1573
-  _globals['_SIGNERSERVICE']._serialized_start=1904
-  _globals['_SIGNERSERVICE']._serialized_end=2398
+  _globals['_CREATEKEYRESPONSE']._serialized_end=318
+  _globals['_SIGNREQUEST']._serialized_start=320
+  _globals['_SIGNREQUEST']._serialized_end=408
+  _globals['_SIGNRESPONSE']._serialized_start=410
+  _globals['_SIGNRESPONSE']._serialized_end=477
+  _globals['_OPERATIONEVENT']._serialized_start=480
+  _globals['_OPERATIONEVENT']._serialized_end=810
+  _globals['_OPERATIONERROR']._serialized_start=813
+  _globals['_OPERATIONERROR']._serialized_end=948
+  _globals['_GETOPERATIONREQUEST']._serialized_start=950
+  _globals['_GETOPERATIONREQUEST']._serialized_end=993
+  _globals['_GETOPERATIONRESPONSE']._serialized_start=995
+  _globals['_GETOPERATIONRESPONSE']._serialized_end=1070
+  _globals['_LISTOPERATIONSREQUEST']._serialized_start=1072
+  _globals['_LISTOPERATIONSREQUEST']._serialized_end=1130
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=1132
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=1234
+  _globals['_LISTPARTIESREQUEST']._serialized_start=1236
+  _globals['_LISTPARTIESREQUEST']._serialized_end=1256
+  _globals['_LISTPARTIESRESPONSE']._serialized_start=1258
+  _globals['_LISTPARTIESRESPONSE']._serialized_end=1368
+  _globals['_PARTYSTATUS']._serialized_start=1371
+  _globals['_PARTYSTATUS']._serialized_end=1575
+  _globals['_SIGNERSERVICE']._serialized_start=1906
+  _globals['_SIGNERSERVICE']._serialized_end=2400
 # @@protoc_insertion_point(module_scope)

@@ -104,19 +104,19 @@ class CreateKeyResponse(message.Message):
 
     DESCRIPTOR: descriptor.Descriptor
 
-    EVENT_FIELD_NUMBER: builtins.int
+    EVENTS_FIELD_NUMBER: builtins.int
     @builtins.property
-    def event(self) -> OperationEvent:
-        """What happened."""
+    def events(self) -> containers.RepeatedCompositeFieldContainer[OperationEvent]:
+        """What happened since the message before, in order; at least one."""
 
     def __init__(
         self,
         *,
-        event: OperationEvent | None = ...,
+        events: abc.Iterable[OperationEvent] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["event", b"event"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["event", b"event"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["events", b"events"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -152,19 +152,19 @@ class SignResponse(message.Message):
 
     DESCRIPTOR: descriptor.Descriptor
 
-    EVENT_FIELD_NUMBER: builtins.int
+    EVENTS_FIELD_NUMBER: builtins.int
     @builtins.property
-    def event(self) -> OperationEvent:
-        """What happened."""
+    def events(self) -> containers.RepeatedCompositeFieldContainer[OperationEvent]:
+        """What happened since the message before, in order; at least one."""
 
     def __init__(
         self,
         *,
-        event: OperationEvent | None = ...,
+        events: abc.Iterable[OperationEvent] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["event", b"event"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["event", b"event"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["events", b"events"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
