@@ -125,12 +125,16 @@ class Telemetry:
 
     @contextmanager
     def span(
-        self, name: str, traceparent: str = "", *, kind: SpanKind = SpanKind.INTERNAL, **attributes: str | float
+        self,
+        name: str,
+        parent: Span | str = "",
+        *,
+        kind: SpanKind = SpanKind.INTERNAL,
+        **attributes: str | float,
     ) -> Iterator[Span]:
-        """A span below the one that ``traceparent`` names; a root where it is empty or malformed."""
-        with self.tracer.start_as_current_span(
-            name, context=context_of(traceparent), kind=kind, attributes=attributes
-        ) as span:
+        """A span below ``parent``: another one, or what a ``traceparent`` names; a root where that does not parse."""
+        context = context_of(parent) if isinstance(parent, str) else trace.set_span_in_context(parent, Context())
+        with self.tracer.start_as_current_span(name, context=context, kind=kind, attributes=attributes) as span:
             yield span
 
 
@@ -205,7 +209,7 @@ def configure_logging(service: str, instance: str, *, level: LogLevel, log_forma
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
 

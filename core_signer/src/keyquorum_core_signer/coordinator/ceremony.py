@@ -161,7 +161,7 @@ class Ceremony:
         )
         route = self._committee.new_route()
         setting.metrics.session_began()
-        with setting.telemetry.span("session", traceparent_of(self._span), quorum=quorum) as span:
+        with setting.telemetry.span("session", self._span, quorum=quorum) as span:
             start = party_pb2.StartSession(
                 route=route,
                 intent=operation.order.data,

@@ -1,12 +1,21 @@
-"""The coordinator's SQLite database: one owner, one writer thread, and two kinds of writes.
+"""The coordinator's SQLite database: one owner, one writer thread, and three kinds of writes.
 
-**What is durable.** The coordinator is believed about nothing, so losing its database costs no money and no safety:
-parties bind every operation id to one intent, and keep shares and certificates themselves. What would hurt is to tell
-a gateway that a key exists, or that an operation ended, and not to know it after a power cut. So those rows are
-*committed*: ``synchronous=FULL``, one fsync of the write-ahead log, awaited before anybody is told. Rows of progress
-are *noted*: ``synchronous=NORMAL``, written with the next commit or after :data:`NOTE_DELAY_S`, awaited by nobody;
-a crash may lose the last of them, and an operation that is not terminal is failed as retriable at the next start
-whichever of its rows survived. A signature therefore pays for one fsync, and group commit shares that one.
+**What is durable, and when.** The coordinator is believed about nothing, so losing its database costs no money and no
+safety: parties bind every operation id to one intent, and keep shares and certificates themselves. What would hurt is
+to tell a gateway that a key exists, or that an intent is refused, and not to know it after a power cut.
+
+=========  =================================  ================  =======================  =============================
+kind       for                                awaited           survives our crash       survives a power cut
+=========  =================================  ================  =======================  =============================
+note       steps of progress                  by nobody         after NOTE_DELAY_S       after SYNC_DELAY_S at most
+write      completed signatures               until written     when announced           after SYNC_DELAY_S at most
+commit     keys, and every failure            until on disk     when announced           when announced
+=========  =================================  ================  =======================  =============================
+
+So a signature pays for no fsync, which takes milliseconds on a busy disk and would be the largest part of it. If power
+fails within :data:`SYNC_DELAY_S` of its announcement, its operation is failed as retriable at the next start; the
+gateway has the signatures, and the same intent sent again can only lead to signatures over the same messages.
+Commits run under ``synchronous=FULL``, everything else under NORMAL; what waits at the same time shares a transaction.
 
 **Who owns it.** A lock on a file beside the database refuses a second process while the first lives, and is released
 by the kernel when it dies. In case the lock does not do its work (deleted, or on a file system that has none), each
@@ -19,14 +28,14 @@ import fcntl
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import apsw
 
-from keyquorum_core_signer.coordinator.limits import DATABASE_BUSY_MS, NOTE_DELAY_S, WRITES_PENDING_MAX
+from keyquorum_core_signer.coordinator.limits import DATABASE_BUSY_MS, NOTE_DELAY_S, SYNC_DELAY_S, WRITES_PENDING_MAX
 
 SCHEMA_VERSION: Final = 1
 _APPLICATION_ID: Final = 0x4B514353
@@ -85,13 +94,14 @@ class WriteRefused(Exception):
 
 
 STORAGE_ERRORS: Final = (Fenced, WriteRefused, apsw.Error)
-"""What :meth:`Database.commit` raises where a row could not be kept."""
+"""What :meth:`Database.write` and :meth:`Database.commit` raise where a row could not be kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Write:
     work: Work
-    waiter: asyncio.Future[None] | None  # None for a note
+    waiter: asyncio.Future[None] | None
+    durable: bool
 
 
 class Database:
@@ -104,7 +114,9 @@ class Database:
         self._on_fenced = on_fenced
         self._pending: deque[_Write] = deque()
         self._wanted = threading.Condition()
-        self._urgent = False
+        self._reminder: asyncio.TimerHandle | None = None
+        self._sync_timer: asyncio.TimerHandle | None = None
+        self._asked = False
         self._closing = False
         self._fenced = False
         self._synchronous = ""
@@ -146,28 +158,56 @@ class Database:
         return list(self._reader.execute(sql, bindings))
 
     def note(self, work: Work) -> bool:
-        """Write without waiting and without fsync; False where too much is waiting already, and it is not written."""
+        """Write without waiting; False where too much is waiting already, and it is not written."""
+        if not self._queue(_Write(work, None, durable=False)):
+            return False
+        if self._reminder is None:  # the writer is not woken for each note: mostly another write comes first
+            self._reminder = self._loop.call_later(NOTE_DELAY_S, self._wake)
+        return True
+
+    async def write(self, work: Work) -> None:
+        """Write after all notes before it; returns once a crash of this process cannot undo it.
+
+        Raises :data:`STORAGE_ERRORS`.
+        """
+        await self._write_awaited(work, durable=False)
+
+    async def commit(self, work: Work) -> None:
+        """Write after all notes before it; returns once a power cut cannot undo it.
+
+        Raises :data:`STORAGE_ERRORS`.
+        """
+        await self._write_awaited(work, durable=True)
+
+    async def _write_awaited(self, work: Work, *, durable: bool) -> None:
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        if not self._queue(_Write(work, waiter, durable)):
+            raise WriteRefused(f"{self._path}: closed, or too many writes wait")
+        self._wake()
+        await waiter
+
+    def _queue(self, write: _Write) -> bool:
         with self._wanted:
             if self._closing or len(self._pending) >= WRITES_PENDING_MAX:
                 return False
-            self._pending.append(_Write(work, None))
-            if len(self._pending) == 1:
-                self._wanted.notify()
+            self._pending.append(write)
+        if not write.durable and self._sync_timer is None:
+            self._sync_timer = self._loop.call_later(SYNC_DELAY_S, self._sync)
         return True
 
-    async def commit(self, work: Work) -> None:
-        """Write durably, in one transaction with all notes before it; returns after the fsync.
+    def _sync(self) -> None:
+        """Make durable what was only written; one fsync for all of it."""
+        self._sync_timer = None
+        if self._queue(_Write(_touch, None, durable=True)):
+            self._wake()
 
-        Raises :class:`Fenced`, :class:`WriteRefused`, or apsw.Error where the disk does not take it.
-        """
-        waiter: asyncio.Future[None] = self._loop.create_future()
+    def _wake(self) -> None:
+        if self._reminder is not None:
+            self._reminder.cancel()
+            self._reminder = None
         with self._wanted:
-            if self._closing or len(self._pending) >= WRITES_PENDING_MAX:
-                raise WriteRefused(f"{self._path}: {'closed' if self._closing else 'too many writes wait'}")
-            self._pending.append(_Write(work, waiter))
-            self._urgent = True
+            self._asked = True
             self._wanted.notify()
-        await waiter
 
     def close(self) -> None:
         """Write what waits, then let go of the database. Blocks for as long as that takes; a second call does nothing."""
@@ -203,16 +243,17 @@ class Database:
     def _run(self) -> None:
         while True:
             with self._wanted:
-                while not self._pending and not self._closing:
-                    self._wanted.wait()
-                if not self._urgent and not self._closing:
-                    self._wanted.wait_for(lambda: self._urgent or self._closing, NOTE_DELAY_S)
+                self._wanted.wait_for(lambda: self._asked or self._closing)
+                self._asked = False
                 batch = list(self._pending)
                 self._pending.clear()
-                self._urgent = False
-                if not batch and self._closing:
-                    return
-            self._write(batch)
+                ends = self._closing
+            # Who waits for a write does not wait for others' fsync.
+            for part in ([w for w in batch if not w.durable], [w for w in batch if w.durable]):
+                if part:
+                    self._write(part)
+            if ends:
+                return
 
     def _write(self, batch: list[_Write]) -> None:
         try:
@@ -231,9 +272,9 @@ class Database:
         else:
             self._settle(batch, None)
 
-    def _transact(self, batch: Iterable[_Write]) -> None:
+    def _transact(self, batch: Sequence[_Write]) -> None:
         connection = self._writer
-        self._set_synchronous("FULL" if any(write.waiter for write in batch) else "NORMAL")
+        self._set_synchronous("FULL" if batch[0].durable else "NORMAL")
         connection.execute("BEGIN IMMEDIATE")
         try:
             self._check_owner()
@@ -262,6 +303,10 @@ class Database:
     def _call(self, callback: Callable[..., None], *args: object) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(callback, *args)
+
+
+def _touch(connection: apsw.Connection) -> None:
+    connection.execute("UPDATE owner SET process_id = process_id")
 
 
 def _resolve(waiters: Iterable[asyncio.Future[None]], error: Exception | None) -> None:

@@ -1,6 +1,6 @@
 """The operation log: every step of every operation, one row each.
 
-Only terminal steps are durable when they are announced; see :mod:`.database` for what that costs and why it is enough.
+What is durable when it is announced, and what a little later, and why: see :mod:`.database`.
 """
 
 from dataclasses import dataclass
@@ -39,8 +39,12 @@ class OperationLog:
         """Keep a step of progress; a crash may lose it."""
         self._database.note(partial(_insert, step))
 
+    async def write(self, step: LoggedStep) -> None:
+        """Keep a step through a crash of this process; raises STORAGE_ERRORS."""
+        await self._database.write(partial(_insert, step))
+
     async def commit(self, step: LoggedStep, also: Work | None = None) -> None:
-        """Keep a step for good, in one transaction with ``also``; raises what :meth:`Database.commit` raises."""
+        """Keep a step for good, in one transaction with ``also``; raises STORAGE_ERRORS."""
 
         def work(connection: apsw.Connection) -> None:
             _insert(step, connection)

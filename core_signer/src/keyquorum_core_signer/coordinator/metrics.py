@@ -34,6 +34,9 @@ class Metrics:
         self._recoveries = Counter(
             "keyquorum_recoveries", "Quorums replaced under the same intent", ("kind", "cause"), registry=self.registry
         )
+        self._stage_of: dict[
+            tuple[str, str, State], Histogram
+        ] = {}  # a look-up by label costs more than an observation
         self._in_flight = Gauge("keyquorum_operations_in_flight", "Operations that run now", registry=self.registry)
         self._sessions = Gauge("keyquorum_sessions_in_flight", "Protocol sessions that run now", registry=self.registry)
         self._breakers = Gauge(
@@ -57,7 +60,10 @@ class Metrics:
 
     def stage_ended(self, kind: str, scheme: str, stage: State, seconds: float) -> None:
         """An operation left a state."""
-        self._stages.labels(kind, scheme, stage.name.lower()).observe(seconds)
+        series = self._stage_of.get((kind, scheme, stage))
+        if series is None:
+            series = self._stage_of[kind, scheme, stage] = self._stages.labels(kind, scheme, stage.name.lower())
+        series.observe(seconds)
 
     def session_began(self) -> None:
         """A quorum was asked to start."""

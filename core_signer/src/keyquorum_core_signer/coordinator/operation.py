@@ -117,7 +117,7 @@ class Operation:
         self._note(self._event(round_number=round_number, node_id=node_id, detail=detail))
 
     async def complete(self, made: Made) -> None:
-        """End with a result. It is durable before any follower hears of it."""
+        """End with a result. A key is on disk before any follower hears of it; signatures are written by then."""
         now = self._clock.monotonic()
         stage = self.stage.after(Trigger.VERIFIED, now, self.deadline)
         event = OperationEvent(
@@ -131,7 +131,10 @@ class Operation:
             duration_ms=(now - self._began) * 1000,
         )
         try:
-            await self._log.commit(self._step(event), made.also)
+            if made.also is not None:
+                await self._log.commit(self._step(event), made.also)
+            else:
+                await self._log.write(self._step(event))
         except STORAGE_ERRORS:
             _log.exception("an operation's result could not be stored", operation_id=self.order.operation_id)
             failure = Failure(

@@ -13,6 +13,7 @@ failed, retriably                       starts another run of it, whose events c
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
@@ -140,14 +141,15 @@ class Operations:
             attributes={"operation_id": order.operation_id, "scheme": order.scheme},
         )
 
-        def on_stage(state: State, seconds: float) -> None:
-            self._setting.metrics.stage_ended(order.kind, order.scheme, state, seconds)
-            span.add_event(f"{state.name.lower()} is over")
-
         now = self._clock.monotonic()
         budget_s = self._operation_s if time_left_s is None else min(self._operation_s, time_left_s - ANSWER_MARGIN_S)
         operation = Operation(
-            order, history, self._operations_log, self._clock, deadline=now + budget_s, on_stage=on_stage
+            order,
+            history,
+            self._operations_log,
+            self._clock,
+            deadline=now + budget_s,
+            on_stage=partial(self._setting.metrics.stage_ended, order.kind, order.scheme),
         )
         self._setting.metrics.operation_began()
         task = asyncio.get_running_loop().create_task(self._run(operation, span, now), name=order.operation_id)

@@ -52,14 +52,13 @@ def judge_signatures(
     from here; then any difference makes everybody a suspect.
     """
     reports = {node_id: tuple(result.signatures) for node_id, result in results.items()}
-    sound = {node_id: report for node_id, report in reports.items() if _holds(command, certificate, report)}
-    distinct = set(sound.values())
+    distinct = {report for report in set(reports.values()) if _holds(command, certificate, report)}
     if not distinct or (not _all_checkable(command, certificate) and len(set(reports.values())) > 1):
         return SignaturesVerdict(None, tuple(sorted(reports)), proven=not distinct)
     # Several that hold are as good as one: they sign the same messages. The most reported one is the session's.
-    chosen = max(distinct, key=lambda report: (list(sound.values()).count(report), report))
+    chosen = max(distinct, key=lambda report: (list(reports.values()).count(report), report))
     dissenters = tuple(sorted(node_id for node_id, report in reports.items() if report != chosen))
-    return SignaturesVerdict(chosen, dissenters, proven=not set(dissenters) & sound.keys())
+    return SignaturesVerdict(chosen, dissenters, proven=not any(reports[node_id] in distinct for node_id in dissenters))
 
 
 def judge_certificates(order: Order, roster: Roster, results: Mapping[str, party_pb2.SessionResult]) -> KeyVerdict:

@@ -84,8 +84,8 @@ async def test_notes_are_written_on_close(path):
     again.close()
 
 
-async def test_only_commits_pay_for_an_fsync(path, monkeypatch):
-    """Notes run under NORMAL, and whatever group holds a commit under FULL."""
+async def test_only_commits_pay_for_an_fsync(path):
+    """Notes and writes run under NORMAL, in one transaction; commits that wait at the same time follow under FULL."""
     seen = []
     database = open_database(path)
 
@@ -96,13 +96,48 @@ async def test_only_commits_pay_for_an_fsync(path, monkeypatch):
         return work
 
     database.note(look("note"))
-    await asyncio.sleep(0.1)
-    await database.commit(look("commit"))
-    database.note(look("note"))
-    await database.commit(look("commit"))
+    await database.write(look("write"))
+    await asyncio.gather(database.commit(look("commit")), database.write(look("write")))
     database.close()
     normal, full = 1, 2
-    assert seen == [("note", normal), ("commit", full), ("note", full), ("commit", full)]
+    assert seen == [("note", normal), ("write", normal), ("write", normal), ("commit", full)]
+
+
+async def test_what_was_written_reaches_the_disk_a_little_later(path, monkeypatch):
+    """Without any commit one fsync follows for all writes of the delay, and no more."""
+    monkeypatch.setattr(database_module, "SYNC_DELAY_S", 0.05)
+    database = open_database(path)
+    durable = []
+    original = database._transact
+    monkeypatch.setattr(database, "_transact", lambda batch: (durable.append(batch[0].durable), original(batch)))
+    for number in range(3):
+        await database.write(key_row(f"key_{number}"))
+    await asyncio.sleep(0.2)
+    database.close()
+    assert durable == [False, False, False, True]
+
+
+async def test_a_write_survives_a_killed_process(path):
+    """What was awaited, durable or not, is there when the process is killed without another word."""
+    script = textwrap.dedent(
+        """
+        import asyncio, os, pathlib, signal, sys
+        from keyquorum_core_signer.coordinator.database import Database
+        async def main():
+            database = Database.open(pathlib.Path(sys.argv[1]), now_ms=1, on_fenced=lambda: None)
+            insert = "INSERT INTO key (key_id, wallet_id, certificate) VALUES (?, 'wal_1', x'00')"
+            for i in range(20):
+                way = database.commit if i % 2 else database.write
+                await way(lambda connection, i=i: connection.execute(insert, (f"key_{i}",)))
+            os.kill(os.getpid(), signal.SIGKILL)
+        asyncio.run(main())
+        """
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, path)
+    assert await process.wait() == -9
+    database = open_database(path)
+    assert key_ids(database) == [f"key_{i}" for i in range(20)]
+    database.close()
 
 
 async def test_a_write_that_fails_takes_no_other_with_it(path):
