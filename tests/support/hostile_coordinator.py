@@ -188,15 +188,15 @@ class HostileCoordinator:
             stub = party_pb2_grpc.PartyServiceStub(channel)
             try:
                 async for frame in stub.Link(_frames(link)):
-                    self._take(link, frame)
+                    batched = frame.WhichOneof("frame") == "batch"
+                    assert not batched or link.hello.done(), "a link begins with a hello alone"
+                    for single in frame.batch.frames if batched else (frame,):
+                        self._take(link, single)
             except grpc.aio.AioRpcError as error:
                 link.ended = error
 
     def _take(self, link: PartyLink, frame: party_pb2.LinkResponse) -> None:
         match frame.WhichOneof("frame"):
-            case "batch":
-                for single in frame.batch.frames:
-                    self._take(link, single)
             case "hello":
                 link.hello.set_result(frame.hello)
             case "nonces":

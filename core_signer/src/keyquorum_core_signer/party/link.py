@@ -105,7 +105,7 @@ class Link:
     async def next_frame(self) -> party_pb2.LinkResponse | None:
         """What the coordinator is to be sent next, all that waits at once; None at the end."""
         first = await self.outgoing.get()
-        if first is None or self.outgoing.empty():
+        if first is None or first.HasField("hello") or self.outgoing.empty():  # a link begins with a hello alone
             return first
         frames, size = [first], first.ByteSize()
         while size < BATCH_BYTES_MAX and not self.outgoing.empty():
