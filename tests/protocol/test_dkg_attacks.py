@@ -20,7 +20,8 @@ from keyquorum_core_signer.protocols.dkg.messages import (
 from keyquorum_core_signer.protocols.errors import EchoMismatch, ProtocolAbort, ProtocolMisuse
 from keyquorum_core_signer.protocols.messages import codec_for
 from keyquorum_core_signer.protocols.rounds import Checkpoint, Exchange, Inbox, PartyId, exchange
-from support.adversary import SplitPersonality, log
+from keyquorum_core_signer.wire.codec import DecodeError
+from support.adversary import SplitPersonality, log, variants
 from support.committee import SeededCertifier, context, keygen_programs, reconstruct, run
 from support.curves import Edwards, torsion
 from support.simulator import Simulator, seeded_rng
@@ -182,6 +183,31 @@ def test_replayed_session(suite):
 
     failures = failures_of_honest(run(suite, keygen_programs(suite, 2, PARTIES), taps={3: tap}), 3)
     assert all(dealing.OPENING in failure.step for failure in failures.values())
+
+
+@each_suite
+def test_every_field_behind_a_right_commitment(suite):
+    """An opening with any field changed that still decodes, committed to from the start: only the dealer is blamed."""
+    codec = codec_for(suite)
+    honest = log(run(suite, keygen_programs(suite, 2, PARTIES)))
+    steps = set()
+    for name, payload in variants(suite.group, honest[2, 1, 2, False]):
+        try:
+            opening = codec.decode(KeygenOpening, payload)
+        except DecodeError:
+            continue
+        tap = forging(suite, 2, lambda _, opening=opening: opening)
+        simulator = run(suite, keygen_programs(suite, 2, PARTIES), taps={2: tap})
+        for party in (1, 3):
+            failure = simulator.failures[party]
+            if (
+                "field 2" in name
+            ):  # another chain code is another honest contribution, but not the dealer's own program's
+                assert isinstance(failure, EchoMismatch), name
+            else:
+                assert failure.culprits == (2,), name
+                steps.add(failure.step)
+    assert steps == {dealing.DEGREE, dealing.POSSESSION}
 
 
 @each_suite

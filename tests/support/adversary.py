@@ -170,6 +170,14 @@ def _frames(group: Group, frame: Frame) -> dict[str, Frame]:
     return {name: new for name, new in changed.items() if new != frame}
 
 
+def variants(group: Group, payload: bytes) -> Iterator[tuple[str, bytes]]:
+    """One message with each of its frames changed in every way, for attacks that know more of the protocol."""
+    tree = parse(payload)
+    for at, frame in places(tree):
+        for name, new in _frames(group, frame).items():
+            yield f"field {'.'.join(map(str, at)) or 'itself'}: {name}", put(tree, at, new).encode()
+
+
 Change = Callable[[Packet], list[Packet]]
 Place = tuple[int, bool]  # round, private
 

@@ -11,6 +11,7 @@ from keyquorum_core_signer.groups.ciphersuite import Group, InvalidEncoding, Poi
 ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _GENERATOR: Final = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
 _COMPRESSED: Final = 258  # SECP256K1_EC_COMPRESSED
+_HASH_FUNCTION: Final = "int(unsigned char *, const unsigned char *, const unsigned char *, void *)"
 _EVEN: Final = 2  # SEC 1 prefix for an even y; 3 is for an odd one
 
 
@@ -26,9 +27,7 @@ class Secp256k1(Group):
         context: Any = Context
         self._owner = context()  # a context of our own, blinded afresh against timing and power analysis
         self._context = self._owner.ctx
-        self._raw_point = ffi.callback(
-            "int(unsigned char *, const unsigned char *, const unsigned char *, void *)", _copy_coordinates
-        )
+        self._raw_point: Any = None
         # No compressed point starts with 0; all zeros stand for infinity in memory, and never decode.
         self.identity = Point(bytes(self.element_length), self)
         self.generator = Point(bytes.fromhex(_GENERATOR), self)
@@ -79,6 +78,8 @@ class Secp256k1(Group):
         """Constant time: ``secp256k1_ecdh``, whose "hash" here hands out both coordinates of the product."""
         if self._of(scalar).is_zero() or self._is_identity(point):
             return self.identity
+        if self._raw_point is None:  # a callback may need executable memory, which a hardened system refuses
+            self._raw_point = ffi.callback(_HASH_FUNCTION, _copy_coordinates)
         out = ffi.new("unsigned char[64]")
         public = self._parse(point.encoded)
         if not lib.secp256k1_ecdh(self._context, out, public, scalar.to_bytes(), self._raw_point, ffi.NULL):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from keyquorum_core_signer.groups.suites import Suite
 from keyquorum_core_signer.primitives.sealed import InvalidKey, Place, SealingKey
 from keyquorum_core_signer.protocols.context import bind
-from keyquorum_core_signer.protocols.dkg.dealing import open_share, opening_fault
+from keyquorum_core_signer.protocols.dkg.dealing import PROTOCOL, open_share, opening_fault
 from keyquorum_core_signer.protocols.dkg.messages import KeygenCommitment, KeygenOpening, KeygenShare
 from keyquorum_core_signer.protocols.rounds import Context, PartyId
 from keyquorum_core_signer.wire.codec import Bytes32, DecodeError, plain
@@ -46,7 +46,7 @@ def judge(
     ``commitments`` are both parties' messages of round 1, ``opening`` and ``dealt`` what the accused sent the accuser
     in round 2, all of them taken from signed envelopes. ``ctx`` is the session's, whoever is ``me`` in it.
     """
-    bound = bind(ctx, suite, ctx.protocol)
+    bound = bind(ctx, suite, PROTOCOL)
     try:
         complaint = plain.decode(ShareComplaint, evidence)
     except DecodeError:

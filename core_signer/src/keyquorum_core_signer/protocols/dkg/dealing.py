@@ -9,6 +9,7 @@ from keyquorum_core_signer.primitives.transcript import digest
 from keyquorum_core_signer.protocols.dkg.messages import KeygenCommitment, KeygenOpening, KeygenShare
 from keyquorum_core_signer.protocols.rounds import PartyId
 
+PROTOCOL: Final = "dkg/v1"
 OPENING: Final = "opening of the commitment"
 DEGREE: Final = "degree of the committed polynomial"
 POSSESSION: Final = "proof of possession"

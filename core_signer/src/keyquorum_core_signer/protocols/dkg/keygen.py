@@ -21,7 +21,7 @@ from keyquorum_core_signer.protocols.errors import EchoMismatch, ProtocolAbort, 
 from keyquorum_core_signer.protocols.keys import KeyShare, PublicKeyPackage
 from keyquorum_core_signer.protocols.rounds import Context, PartyId, Rng, Rounds, checkpoint, exchange
 
-PROTOCOL: Final = "dkg/v1"
+PROTOCOL: Final = dealing.PROTOCOL
 _WIDE: Final = 64  # bytes per random scalar: no measurable bias
 
 
@@ -35,7 +35,7 @@ class Certifier(Protocol):
         """Our identity key's signature."""
 
     def verify(self, party: PartyId, statement: bytes, signature: bytes) -> bool:
-        """Whether ``signature`` is by the pinned identity key of ``party``."""
+        """Whether ``signature`` is by the pinned identity key of ``party``; false, never an exception, for any bytes."""
 
 
 @dataclass(frozen=True, slots=True)
