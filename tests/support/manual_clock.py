@@ -24,6 +24,11 @@ class ManualClock:
         heapq.heappush(self._sleepers, (self._now_s + seconds, next(self._order), woken))
         await woken
 
+    @property
+    def sleepers(self) -> int:
+        """How many wait for this clock."""
+        return sum(not woken.done() for _, _, woken in self._sleepers)
+
     async def advance(self, seconds: float) -> None:
         """Move on, and let those who wake run until they wait for something else than this clock."""
         self._now_s += seconds

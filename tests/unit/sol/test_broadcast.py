@@ -38,14 +38,16 @@ class Repeating:
     async def turn(self, seconds: float = 2.0) -> int:
         """Let one interval pass; how often bytes were sent in it."""
         before = len(self.script.called("sendTransaction"))
-        looks = len(self.script.called("getEpochInfo"))
-        await asyncio.sleep(0)
+        await self._idle()
         await self.clock.advance(seconds)
-        async with asyncio.timeout(2):
-            while len(self.script.called("getEpochInfo")) == looks:
-                await asyncio.sleep(0.001)
-        await asyncio.sleep(0.02)
+        await self._idle()
         return len(self.script.called("sendTransaction")) - before
+
+    async def _idle(self) -> None:
+        """Until the task sleeps again, or has nothing left to do."""
+        async with asyncio.timeout(10):
+            while not self.clock.sleepers and not (self.broadcaster._task is None or self.broadcaster._task.done()):
+                await asyncio.sleep(0.001)
 
 
 @pytest.fixture

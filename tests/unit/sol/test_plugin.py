@@ -85,6 +85,7 @@ def test_wrong_configuration_is_named(key: str, value: object) -> None:
     with pytest.raises(InvalidConfiguration, match=key) as caught:
         parse_config({**GOOD, key: value})
     assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in str(caught.value.__context__)
     assert caught.value.__suppress_context__
 
 

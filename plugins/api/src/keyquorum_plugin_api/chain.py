@@ -34,13 +34,17 @@ class Logger(Protocol):
 
 
 class Reservations(Protocol):
-    """Durable, atomic reservations (a coin, a nonce), so that two builds never use the same thing."""
+    """Durable, atomic reservations (a coin, a nonce), so that two builds never use the same thing.
+
+    ``owner`` is random per build, so that two builds of one process exclude each other, too. A reservation ends by
+    itself after its time, which has to outlive whatever makes its item unusable.
+    """
 
     async def reserve(self, chain: str, account: str, item: str, owner: str, ttl_s: float) -> bool:
-        """Whether ``owner`` now holds ``item``; False where somebody else does."""
+        """Whether ``owner`` now holds ``item``; False where somebody else does. The holder extends by asking again."""
 
     async def release(self, chain: str, account: str, item: str, owner: str) -> None:
-        """Give ``item`` back."""
+        """Give ``item`` back; nothing happens where ``owner`` does not hold it."""
 
     async def held(self, chain: str, account: str) -> Mapping[str, str]:
         """Item to owner, for what is held now."""
@@ -70,7 +74,12 @@ class Balance:
 
 
 class TransactionState(StrEnum):
-    """Where a transaction stands on its chain."""
+    """Where a transaction stands on its chain.
+
+    UNKNOWN → PENDING → INCLUDED → CONFIRMED or FAILED, steps may be missing; a reorganisation may lead back from
+    INCLUDED. CONFIRMED, FAILED and EXPIRED are final: a client acts on them, and EXPIRED invites it to pay again, so it is
+    said only when no node can contradict it any more.
+    """
 
     UNKNOWN = "unknown"  # the chain has never heard of it, or has forgotten it
     PENDING = "pending"  # seen, not yet included
@@ -87,8 +96,8 @@ class TransactionStatus:
     txid: str
     state: TransactionState
     confirmations: int = 0
-    block: str = ""
-    detail: str = ""
+    block: str = ""  # number, slot or hash, as the chain names its blocks
+    detail: str = ""  # why it failed or expired
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,17 @@ class ChainInfo:
 
 
 class ChainAdapter(ABC):
-    """One chain, as the gateway uses it. Raises only ``ChainError`` and ``SigningError`` on purpose."""
+    """One chain, as the gateway uses it: ``start``, then any calls at the same time, then ``close``.
+
+    Raises only ``ChainError`` and ``SigningError`` on purpose, and answers every call within a bound: whatever it awaits
+    has a time-out. It keeps nothing that a restart must not lose: what has to survive is in ``context.reservations`` or
+    in the ``UnsignedTransaction`` that the host stores. The calls of one payment:
+
+        unsigned = await adapter.build_transfer(intent, options)   # reserves
+        signed = await adapter.sign(unsigned)                      # or: await adapter.discard(unsigned)
+        txid = await adapter.submit(signed)
+        async for status in adapter.stream_status(txid, unsigned): ...
+    """
 
     codec: ClassVar[type[Codec]]
 
@@ -117,10 +136,10 @@ class ChainAdapter(ABC):
         """What this adapter serves; no I/O."""
 
     async def start(self) -> None:
-        """Open what needs opening; called once before use."""
+        """Open what needs opening; called once before use. An unreachable node is no reason to fail."""
 
     async def close(self) -> None:
-        """Close it; called once."""
+        """Close it, and end every task that the adapter has started; called once."""
 
     @abstractmethod
     async def health(self) -> Mapping[str, str]:
@@ -132,19 +151,33 @@ class ChainAdapter(ABC):
 
     @abstractmethod
     async def build_transfer(self, intent: TransferIntent, options: Mapping[str, str]) -> UnsignedTransaction:
-        """Learn online what the codec needs, then let it build. Checks funds; reserves what must not be used twice."""
+        """Learn online what the codec needs, then let it build. Checks funds; reserves what must not be used twice.
+
+        ``options`` are the adapter's own, such as a fee; unknown ones are refused. Two calls with one intent are two
+        payments, and nothing stays reserved where a call fails.
+        """
 
     @abstractmethod
     async def submit(self, signed: SignedTransaction) -> str:
-        """Broadcast; the txid. Idempotent: bytes that the node already knows are a success."""
+        """Broadcast; the txid. Idempotent: bytes that the node already knows are a success.
+
+        Its errors tell whether paying again is safe: ``OutcomeUnknown`` says no, every other one that nothing was, or
+        can any more be, included. Bytes are checked before they leave; other bytes are never sent in their place.
+        """
 
     @abstractmethod
     async def get_status(self, txid: str, unsigned: UnsignedTransaction | None = None) -> TransactionStatus:
-        """Where a transaction stands; with ``unsigned``, an adapter can tell that it expired."""
+        """Where a transaction stands; with ``unsigned``, an adapter can tell that it expired.
+
+        An id that the chain does not know is UNKNOWN; text that is no id is refused.
+        """
 
     @abstractmethod
     def stream_status(self, txid: str, unsigned: UnsignedTransaction | None = None) -> AsyncIterator[TransactionStatus]:
-        """Every change of a transaction's status until it is confirmed, failed or expired."""
+        """Every change of a transaction's status until it is confirmed, failed or expired; the first one at once.
+
+        An async generator: the host may leave it at any time, and must then close it.
+        """
 
     async def discard(self, unsigned: UnsignedTransaction) -> None:
         """Release what :meth:`build_transfer` reserved, for a transaction that will never be signed."""

@@ -1,6 +1,7 @@
 """The pure half of a chain plugin: bytes in, bytes out; no I/O, no clock, no randomness.
 
-The codec decides what a payload *does*, so each party runs it too, in an interpreter of its own, pinned by hash.
+The codec decides what a payload *does*, so each party runs it too, in a confined interpreter of its own, pinned by hash:
+its package is the one top-level package of its distribution, and its module imports nothing that does input or output.
 """
 
 from abc import ABC, abstractmethod
@@ -26,7 +27,11 @@ class EffectKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One thing that happens when the payload lands. ``amount`` is in minor units of ``asset`` (CAIP-19)."""
+    """One thing that happens when the payload lands. ``amount`` is in minor units of ``asset`` (CAIP-19).
+
+    A TRANSFER has all fields, ``detail`` being its memo. A FEE has no destination and states the most that may be taken. A
+    MESSAGE has its text in ``detail``, perhaps a source, and nothing else.
+    """
 
     kind: EffectKind
     asset: str = ""
@@ -68,7 +73,7 @@ class TransferIntent:
     destination: str
     asset: str
     amount: int
-    memo: str = ""
+    memo: str = ""  # appears as the ``detail`` of the transfer's effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,10 @@ class Codec(ABC):
 
     @abstractmethod
     def build(self, intent: TransferIntent, metadata: Mapping[str, str]) -> UnsignedTransaction:
-        """The payload for an intent. ``metadata`` is what the adapter learnt online, in the codec's own keys."""
+        """The payload for an intent. ``metadata`` is what the adapter learnt online, in the codec's own keys.
+
+        Metadata comes from nodes: each value is validated, a missing or unknown key refused.
+        """
 
     @abstractmethod
     def build_message(self, account: SignerAccount, chain: str, message: str) -> UnsignedTransaction:
@@ -134,10 +142,15 @@ class Codec(ABC):
         """What a payload does, given the accounts that the key owns; :class:`InvalidPayload` if any part has no name.
 
         Must be total: every byte of the payload is accounted for, and ``decode(build(i, m).payload)`` gives back the
-        requests and effects of ``build(i, m)``.
+        requests and effects of ``build(i, m)``. The surest way is to read the fields, write them again and compare.
+        A payload that an account outside ``accounts`` signs or pays for is refused.
         """
 
     @abstractmethod
     def combine(self, unsigned: UnsignedTransaction, signatures: Sequence[bytes]) -> SignedTransaction:
         """Signed bytes from signatures in the order of ``unsigned.requests`` (64 bytes each; 65 with recovery id for
-        ECDSA); :class:`SignatureInvalid` unless each verifies."""
+        ECDSA); :class:`SignatureInvalid` unless each verifies.
+
+        ``unsigned`` is believed for its payload only: where the payload does not do what the rest says,
+        :class:`InvalidPayload`.
+        """

@@ -1,6 +1,7 @@
 """What can go wrong on a chain, typed, so that the gateway can tell a client the right thing.
 
-Each class carries the ``code`` that appears in problem+json and whether a retry of the same request can help.
+Each class carries the ``code`` that appears in problem+json and whether a retry of the same request can help. After every
+error but :class:`OutcomeUnknown`, nothing of what failed can happen any more: building anew is safe.
 """
 
 from typing import ClassVar

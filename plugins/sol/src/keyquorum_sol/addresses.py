@@ -69,14 +69,11 @@ RESERVED = frozenset({*_PROGRAMS, *_SYSVARS, _INCINERATOR})
 
 
 def parse_address(address: str) -> Pubkey:
-    """The key of an address in its one spelling; :class:`InvalidAddress` otherwise."""
+    """The key of an address, which has one spelling; :class:`InvalidAddress` for any other text."""
     if not isinstance(address, str) or not 32 <= len(address) <= 44:
         raise InvalidAddress("a Solana address is 32 bytes in base58")
     with containing_panics(InvalidAddress("a Solana address is 32 bytes in base58")):
-        key = Pubkey.from_string(address)
-        if str(key) != address:
-            raise InvalidAddress("the address is not in its canonical spelling")
-        return key
+        return Pubkey.from_string(address)
 
 
 def parse_destination(address: str) -> Pubkey:

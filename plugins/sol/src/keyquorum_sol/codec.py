@@ -174,6 +174,6 @@ def _blockhash(text: str) -> Hash:
     refusal = InvalidPayload("blockhash is not 32 bytes in base58")
     with containing_panics(refusal):
         blockhash = Hash.from_string(text)
-        if str(blockhash) != text or blockhash == Hash.default():
+        if blockhash == Hash.default():  # what tools fill in before they know one
             raise refusal
         return blockhash

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from solders.hash import Hash
 
 from keyquorum_plugin_api.chain import Clock
 from keyquorum_plugin_api.errors import ChainUnavailable
 from keyquorum_sol.config import SolanaConfig
 from keyquorum_sol.limits import COMPUTE_UNITS_MAX, U64_MAX
 from keyquorum_sol.network import chain_of
+from keyquorum_sol.panics import containing_panics
 from keyquorum_sol.rpc import JsonRpc, NoAnswer, NodeError
 
 T = TypeVar("T")
@@ -40,10 +42,18 @@ class InContext(_Shape, Generic[T]):
     value: T
 
 
+def _require_blockhash(text: str) -> str:
+    refusal = ChainUnavailable("what the node gives for a blockhash is none")
+    with containing_panics(refusal):
+        if Hash.from_string(text) == Hash.default():
+            raise refusal
+    return text
+
+
 class LatestBlockhash(_Shape):
     """A blockhash and the height until which a transaction may name it."""
 
-    blockhash: Base58
+    blockhash: Annotated[Base58, AfterValidator(_require_blockhash)]
     last_valid_block_height: U64 = Field(alias="lastValidBlockHeight")
 
 
@@ -123,6 +133,7 @@ class SolanaNode:
         self._chain = chain
         self._clock = clock
         self._checked_at: float | None = None
+        self._check_lock = asyncio.Lock()
         self._blockhash: tuple[float, LatestBlockhash] | None = None
         self._blockhash_lock = asyncio.Lock()
         self._rents: dict[int, int] = {}
@@ -217,8 +228,9 @@ class SolanaNode:
         return {"commitment": self._config.commitment}
 
     async def _require_checked(self) -> None:
-        if self._checked_at is None or self._clock.monotonic() - self._checked_at > CHAIN_CHECK_S:
-            await self.require_chain()
+        async with self._check_lock:
+            if self._checked_at is None or self._clock.monotonic() - self._checked_at > CHAIN_CHECK_S:
+                await self.require_chain()
 
     async def _checked_read(self, method: str, params: list[Any], shape: TypeAdapter[T]) -> T:
         await self._require_checked()

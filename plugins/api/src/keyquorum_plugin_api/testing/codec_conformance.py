@@ -222,13 +222,23 @@ class CodecConformance:
 
     def test_combine_needs_the_right_signatures(self, target: CodecTarget) -> None:
         """Of the right account over the right payload, all of them, unchanged."""
-        unsigned = built(target)
-        other = target.codec.build(transfer_intent(target, amount=target.amount + 1), target.metadata)
+        account = target.account(0).account
+        transfers = (
+            built(target),
+            target.codec.build(transfer_intent(target, amount=target.amount + 1), target.metadata),
+        )
+        messages = tuple(target.codec.build_message(account, target.chain, text) for text in (_MESSAGE, "other"))
+        for unsigned, other in (transfers, messages):
+            signed = target.codec.combine(unsigned, signatures_of(target, unsigned))
+            assert signed.raw
+            assert signed.txid
+            assert signed.chain == target.chain
+            self._check_wrong_signatures(target, unsigned, other)
+
+    def _check_wrong_signatures(
+        self, target: CodecTarget, unsigned: UnsignedTransaction, other: UnsignedTransaction
+    ) -> None:
         good = signatures_of(target, unsigned)
-        signed = target.codec.combine(unsigned, good)
-        assert signed.raw
-        assert signed.txid
-        assert signed.chain == target.chain
         flipped = [bytes([signature[0] ^ 1, *signature[1:]]) for signature in good]
         strangers = [target.account(1).sign(request) for request in unsigned.requests]
         for wrong in (
