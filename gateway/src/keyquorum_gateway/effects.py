@@ -5,19 +5,18 @@ says what the payload does, and that must be the client's transfer, a fee below 
 The parties repeat all of this with the codec that their own operators pinned.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyquorum_plugin_api.codec import (
     Codec,
     Decoded,
-    Effect,
     EffectKind,
     SignerAccount,
     TransferIntent,
     UnsignedTransaction,
 )
-from keyquorum_plugin_api.errors import ChainError, FeeTooHigh
+from keyquorum_plugin_api.effects import require_transfer
+from keyquorum_plugin_api.errors import ChainError, FeeTooHigh, InvalidPayload
 
 
 class AdapterRefused(ChainError):
@@ -40,15 +39,14 @@ def approve_transfer(
 ) -> Approved:
     """The payload, if it is the wanted transfer; :class:`AdapterRefused` or :class:`FeeTooHigh` if it is not."""
     decoded = _decode(codec, unsigned, wanted.chain, wanted.source)
-    by_kind = {kind: [effect for effect in decoded.effects if effect.kind is kind] for kind in EffectKind}
-    _require_transfer(by_kind.pop(EffectKind.TRANSFER), wanted)
-    fee = _require_fee(by_kind.pop(EffectKind.FEE), wanted, fee_asset, fee_ceiling)
-    _require_own_change(by_kind.pop(EffectKind.CHANGE), wanted)
-    _require_memo(decoded, wanted)
-    by_kind.pop(EffectKind.MESSAGE)
-    for kind, effects in by_kind.items():
-        if effects:
-            raise AdapterRefused(f"the payload also does something else: {kind.value}")
+    try:
+        fee = require_transfer(wanted, decoded.effects)
+    except InvalidPayload as error:
+        raise AdapterRefused(error.detail) from None
+    if any(effect.kind is EffectKind.FEE and effect.asset != fee_asset for effect in decoded.effects):
+        raise AdapterRefused("the payload pays its fee in another asset than the chain's")
+    if fee > fee_ceiling:
+        raise FeeTooHigh(f"the fee of {fee} is above the ceiling of {fee_ceiling}")
     return Approved(_with_findings(unsigned, decoded), decoded, fee)
 
 
@@ -75,39 +73,6 @@ def _decode(codec: Codec, unsigned: UnsignedTransaction, chain: str, account: Si
     if not decoded.requests:
         raise AdapterRefused("the payload needs no signature")
     return decoded
-
-
-def _require_transfer(transfers: Sequence[Effect], wanted: TransferIntent) -> None:
-    if len(transfers) != 1:
-        raise AdapterRefused(f"the payload holds {len(transfers)} transfers")
-    expected = (wanted.asset, wanted.amount, wanted.source.address, wanted.destination)
-    found = (transfers[0].asset, transfers[0].amount, transfers[0].source, transfers[0].destination)
-    for what, asked, made in zip(("asset", "amount", "source", "destination"), expected, found, strict=True):
-        if asked != made:
-            raise AdapterRefused(f"the payload moves another {what} than was asked for")
-
-
-def _require_fee(fees: Sequence[Effect], wanted: TransferIntent, asset: str, ceiling: int) -> int:
-    """The fee, in minor units of the chain's native asset."""
-    if len(fees) > 1 or any((fee.source, fee.asset) != (wanted.source.address, asset) for fee in fees):
-        raise AdapterRefused("the payload's fee is not one fee of the account")
-    fee = fees[0].amount if fees else 0
-    if fee > ceiling:
-        raise FeeTooHigh(f"the fee of {fee} is above the ceiling of {ceiling}")
-    return fee
-
-
-def _require_own_change(changes: Sequence[Effect], wanted: TransferIntent) -> None:
-    if any({change.source, change.destination} != {wanted.source.address} for change in changes):
-        raise AdapterRefused("the payload's change does not come back to the account")
-
-
-def _require_memo(decoded: Decoded, wanted: TransferIntent) -> None:
-    """The memo, which codecs report as the transfer's detail or as a message, is there if and only if it was asked for."""
-    carriers = (EffectKind.TRANSFER, EffectKind.MESSAGE)
-    texts = [effect.detail for effect in decoded.effects if effect.kind in carriers and effect.detail]
-    if texts != ([wanted.memo] if wanted.memo else []):
-        raise AdapterRefused("the payload's memo is not the one that was asked for")
 
 
 def _with_findings(unsigned: UnsignedTransaction, decoded: Decoded) -> UnsignedTransaction:

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+
 from support.fake_distributions import TOY_SITE
 
 sys.path.insert(0, str(TOY_SITE))

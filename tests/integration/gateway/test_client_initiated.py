@@ -4,10 +4,10 @@ import base64
 import time
 
 import pytest
-from support.coordinator_double import new_key, public_bytes
-from support.gateway_cell import CHAIN, RECIPIENT, eventually
 
 from keyquorum_core_signer.intents.intent import CreateKey, Sign, parse_intent
+from support.coordinator_double import new_key, public_bytes
+from support.gateway_cell import CHAIN, RECIPIENT, eventually
 
 
 def authorization(awaiting, key):

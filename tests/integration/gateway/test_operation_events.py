@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+
 from support.gateway_cell import RECIPIENT
 
 STAGES = [

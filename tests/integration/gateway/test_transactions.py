@@ -3,7 +3,6 @@
 import base64
 
 import pytest
-from support.gateway_cell import ASSET, CHAIN, RECIPIENT, eventually
 
 from keyquorum_plugin_api.chain import TransactionState
 from keyquorum_plugin_api.errors import (
@@ -14,6 +13,7 @@ from keyquorum_plugin_api.errors import (
     OutcomeUnknown,
     TransactionRejected,
 )
+from support.gateway_cell import ASSET, CHAIN, RECIPIENT, eventually
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ transaction's end is, its chain says: a node that is down or answers oddly chang
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -41,6 +41,7 @@ _ENDS: Final = {
 class _Tracked:
     transaction: Transaction
     submitted: "asyncio.Future[Transaction]"
+    pause_s: float = FOLLOW_RETRY_S[0]
     task: "asyncio.Task[None] | None" = field(default=None)
 
 
@@ -129,20 +130,29 @@ class TransactionTracker:
         await self._save(tracked, state=TransactionState.SUBMITTED)
 
     async def _watch_until_ended(self, tracked: _Tracked) -> None:
-        pause = FOLLOW_RETRY_S[0]
         while True:
             try:
                 chain = self._ready(tracked.transaction)
                 async with adapter_call(chain.chain, "stream_status", None):
-                    stream = chain.adapter.stream_status(tracked.transaction.txid, tracked.transaction.unsigned)
-                    async for status in stream:
-                        pause = FOLLOW_RETRY_S[0]
-                        if await self._note(tracked, status):
-                            return
+                    if await self._stream(tracked, chain):
+                        return
             except ChainError as error:
                 self._log.info("tracking.retry", transaction_id=tracked.transaction.id, reason=error.code)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, FOLLOW_RETRY_S[1])
+            await asyncio.sleep(tracked.pause_s)
+            tracked.pause_s = min(tracked.pause_s * 2, FOLLOW_RETRY_S[1])
+
+    async def _stream(self, tracked: _Tracked, chain: ReadyChain) -> bool:
+        """Note what the adapter streams; whether it came to the end. An adapter's generator is closed, however it is left."""
+        stream = chain.adapter.stream_status(tracked.transaction.txid, tracked.transaction.unsigned)
+        try:
+            async for status in stream:
+                tracked.pause_s = FOLLOW_RETRY_S[0]
+                if await self._note(tracked, status):
+                    return True
+        finally:
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
+        return False
 
     async def _note(self, tracked: _Tracked, status: TransactionStatus) -> bool:
         """Store what the chain says; whether it is the end."""

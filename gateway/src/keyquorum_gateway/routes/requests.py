@@ -71,7 +71,5 @@ def _problem(error: ValidationError, prefix: str) -> Problem:
         for each in details[:_ERRORS_MAX]
     ]
     codes = {each.code for each in errors}
-    if any(each.pointer == "/amount" for each in errors):
-        codes = {"invalid-amount" if each.pointer == "/amount" else each.code for each in errors}
     code = codes.pop() if len(codes) == 1 and codes <= _DOMAIN_CODES else "validation-failed"
     return Problem(code, errors=errors)

@@ -32,8 +32,7 @@ async def create_signature(request: web.Request) -> web.Response:
     wallet = services.wallets.wallet(account.wallet_id, tenant_id) if account else None
     key = services.wallets.key(account.key_id) if account else None
     if account is None or wallet is None or key is None:
-        detail = "the tenant has no such account"
-        raise Problem("validation-failed", detail, errors=[FieldError("/account_id", "not-found", detail)])
+        raise Problem("not-found", "the tenant has no such account")
     if wanted.raw is not None:
         plan = _raw(account, services.accounts.certified(key), base64.b64decode(wanted.raw))
     else:

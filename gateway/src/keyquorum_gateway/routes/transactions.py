@@ -12,7 +12,7 @@ from keyquorum_gateway.models.pages import NoQuery, PageOf, TransactionsQuery
 from keyquorum_gateway.models.transactions import CreateTransactionRequest, TransactionModel
 from keyquorum_gateway.operations.engine import LiveOperation
 from keyquorum_gateway.operations.record import OperationKind
-from keyquorum_gateway.problems import FieldError, Problem
+from keyquorum_gateway.problems import Problem
 from keyquorum_gateway.routes.answers import answer, operation_answer
 from keyquorum_gateway.routes.endpoint import Endpoint, Idempotency, RateClass
 from keyquorum_gateway.routes.requests import page_request, parse_body, parse_query, wait_budget_s
@@ -30,7 +30,7 @@ async def create_transaction(request: web.Request) -> web.Response:
     account = services.wallets.account(wanted.account_id, tenant_id)
     wallet = services.wallets.wallet(account.wallet_id, tenant_id) if account else None
     if account is None or wallet is None:
-        raise _wrong_field("account_id", "not-found", "the tenant has no such account")
+        raise Problem("not-found", "the tenant has no such account")
     chain = services.chains.find(account.chain, tenant_id).described()
     transfer = _transfer(wanted, chain)
     earlier = resumed_operation(request)
@@ -131,10 +131,6 @@ def _begin(
         fee=earlier.fee if earlier and resumes else 0,
         fee_asset=earlier.fee_asset if earlier and resumes else "",
     )
-
-
-def _wrong_field(name: str, code: str, detail: str) -> Problem:
-    return Problem("validation-failed", detail, errors=[FieldError(f"/{name}", code, detail)])
 
 
 ENDPOINTS: Final = (
