@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,25 +22,27 @@ class OpenedKey:
     """A key in one place, which it never is otherwise: the secret key, and each party's share of it, 32 bytes big-endian."""
 
     key_id: str
+    wallet_id: str
     secret: bytes
     shares: dict[str, bytes]
 
 
-async def open_keys(layout: Layout, scratch: Path) -> list[OpenedKey]:
-    """Every key of a running or stopped stack with soft key-encryption keys; its stores are copied first."""
-    found: dict[str, dict[str, KeyShare]] = {}
+async def open_keys(layout: Layout, wallet_ids: Iterable[str], scratch: Path) -> list[OpenedKey]:
+    """The keys of wallets of a stack with soft key-encryption keys, running or not; its stores are copied first."""
+    found: dict[tuple[str, str], dict[str, KeyShare]] = {}
     for name in PARTIES:
-        for share in await _open_party(layout.node(name), name, scratch / name):
-            found.setdefault(share.key_id, {})[name] = share
+        for wallet_id, share in await _open_party(layout.node(name), name, wallet_ids, scratch / name):
+            found.setdefault((share.key_id, wallet_id), {})[name] = share
     keys = []
-    for key_id, shares in found.items():
+    for (key_id, wallet_id), shares in found.items():
         assert set(shares) == set(PARTIES), f"{key_id} is not held by every party"
         secret = reconstruct(list(shares.values())[:2])
         assert secret == reconstruct(list(shares.values())[1:]), "any two shares give the key"
         group = secret.group
         public = next(iter(shares.values())).public.public_key
         assert group.base_multiply(secret) == public, "the reconstructed key is the key"
-        keys.append(OpenedKey(key_id, _number(secret), {name: _number(share.secret) for name, share in shares.items()}))
+        numbers = {name: _number(share.secret) for name, share in shares.items()}
+        keys.append(OpenedKey(key_id, wallet_id, _number(secret), numbers))
     return keys
 
 
@@ -62,18 +65,18 @@ def _read_passphrase(scratch: Path) -> bytes:
     return (scratch / "kek.passphrase").read_bytes().strip()
 
 
-async def _open_party(folder: Path, name: str, scratch: Path) -> list[KeyShare]:
+async def _open_party(folder: Path, name: str, wallet_ids: Iterable[str], scratch: Path) -> list[tuple[str, KeyShare]]:
     await asyncio.to_thread(_copy, folder, scratch)
     kek = await SoftKek.open(scratch / "kek.salt", lambda: _read_passphrase(scratch))
     store = await SqliteShareStore.open(scratch / "shares.db", name)
     try:
         shares = []
-        for record in await store.list_keys():
+        for record in [key for wallet_id in wallet_ids for key in await store.list_keys(wallet_id=wallet_id)]:
             stored = await store.get_share(record.key_id)
             header = read_header(stored.sealed)
             data_key = await kek.unwrap(header.context.kek_id, header.wrapped_dek)
             plain = open_sealed(data_key, header.context, stored.sealed)
-            shares.append(decode_share(suite_for(record.scheme), plain))
+            shares.append((record.wallet_id, decode_share(suite_for(record.scheme), plain)))
         return shares
     finally:
         await store.close()

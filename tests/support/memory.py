@@ -80,12 +80,13 @@ def contents(pid: int, overlap: int) -> Iterator[bytes]:
 
 def scan(pids: Iterable[int], secrets: Mapping[str, bytes]) -> set[Sighting]:
     """Who holds what: every secret that is found in any spelling in any of the processes."""
-    needles = {
-        (name, spelling): text for name, secret in secrets.items() for spelling, text in spellings(secret).items()
-    }
-    overlap = max(map(len, needles.values())) - 1
+    needles: dict[bytes, tuple[str, str]] = {}
+    for name, secret in secrets.items():
+        for spelling, text in spellings(secret).items():
+            needles.setdefault(text, (name, spelling))  # without "+" and "/", both alphabets of base64 write the same
+    overlap = max(map(len, needles)) - 1
     found: set[Sighting] = set()
     for pid in pids:
         for data in contents(pid, overlap):
-            found |= {Sighting(name, spelling, pid) for (name, spelling), text in needles.items() if text in data}
+            found |= {Sighting(*needles[text], pid) for text in needles if text in data}
     return found

@@ -25,6 +25,7 @@ from keyquorum_devnet.rest import Gateway
 START_S_MAX = 90.0
 STOP_S_MAX = 40.0
 SETTLE_S_MAX = 30.0
+LOG_TAIL_CHARS = 800
 
 
 class RunningStack:
@@ -78,7 +79,7 @@ class RunningStack:
     def log_tails(self) -> str:
         """The end of each process's log, for an assertion's text."""
         found = sorted(self.layout.logs.glob("*.log"))
-        return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')[-2000:]}" for log in found)
+        return "\n".join(f"--- {log.stem}\n{self.log(log.stem)[-LOG_TAIL_CHARS:]}" for log in found)
 
     def log(self, name: str) -> str:
         """The log of one process."""

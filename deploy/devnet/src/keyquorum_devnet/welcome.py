@@ -23,11 +23,11 @@ def pasteable(stack: Stack) -> tuple[str, str, str]:
     fund = (
         "curl -sS -H 'Content-Type: application/json' -d "
         '"{\\"jsonrpc\\": \\"2.0\\", \\"id\\": 1, \\"method\\": \\"requestAirdrop\\", '
-        f'\\"params\\": [\\"$ADDRESS\\", {2 * LAMPORTS_PER_SOL}]}}" {stack.chain_url}; sleep 1'
+        f'\\"params\\": [\\"$ADDRESS\\", {2 * LAMPORTS_PER_SOL}]}}" {stack.chain_url}; echo; sleep 1'
     )
     transfer = (
         f"""{post}-H 'Prefer: wait=10' -d "{{\\"account_id\\": \\"$ACCOUNT\\", \\"destination\\": \\"{RECIPIENT}\\", """
-        f"""\\"amount\\": \\"{LAMPORTS_PER_SOL // 4}\\"}}" {stack.base_url}/v1/transactions"""
+        f"""\\"amount\\": \\"{LAMPORTS_PER_SOL // 4}\\"}}" {stack.base_url}/v1/transactions; echo"""
     )
     return wallet, fund, transfer
 
