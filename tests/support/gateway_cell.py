@@ -1,6 +1,7 @@
 """A gateway under test, with all its files, in front of a coordinator double: everything real but the parties."""
 
 import asyncio
+import base64
 import json
 import secrets
 import uuid
@@ -14,7 +15,6 @@ from typing import Any
 import aiohttp
 import grpc
 from aiohttp import web
-from support.coordinator_double import CoordinatorDouble, new_key, public_bytes
 from toychain.ledger import LEDGERS, Ledger
 
 from keyquorum_core_signer.intents.effects import CodecRef
@@ -32,6 +32,7 @@ from keyquorum_gateway.state.database import connect
 from keyquorum_gateway.state.schema import migrate
 from keyquorum_protos.signer.v1 import signer_pb2_grpc
 from keyquorum_protos.wallet.v1 import wallet_pb2_grpc
+from support.coordinator_double import CoordinatorDouble, new_key, public_bytes
 
 CHAIN = "toy:main"
 ASSET = "toy:main/slip44:1"
@@ -261,6 +262,28 @@ fee_ceiling = "100"
 limits = [{{ asset = "{ASSET}", per_transaction = "1000000", per_window = "10000000" }}]
 settings = {{ ledger = "{ledger}" }}
 """
+
+
+def authorization(awaiting, key):
+    """What a client sends after it has read the intent."""
+    data = awaiting["tag"].encode() + b"\x00" + base64.b64decode(awaiting["intent"])
+    return {"public_key": public_bytes(key).hex(), "signature": key.sign(data).hex()}
+
+
+async def order_wallet(cell, client, **headers):
+    """A wallet that waits for the tenant's root key."""
+    initiation = {"type": "client", "public_key": public_bytes(cell.root).hex()}
+    reply = await client.post(
+        "/v1/wallets", {"user_id": "carol", "chains": [CHAIN], "initiation": initiation}, **headers
+    )
+    assert reply.status == 202, reply.body
+    return reply.body
+
+
+async def authorize(client, operation, initiator, **rest):
+    """Send the signature."""
+    body = authorization(operation["awaiting"], initiator)
+    return await client.post(f"/v1/operations/{operation['id']}/authorization", body, **rest)
 
 
 async def eventually(condition, seconds: float = 5.0):

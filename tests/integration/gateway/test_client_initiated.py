@@ -7,29 +7,7 @@ import pytest
 
 from keyquorum_core_signer.intents.intent import CreateKey, Sign, parse_intent
 from support.coordinator_double import new_key, public_bytes
-from support.gateway_cell import CHAIN, RECIPIENT, eventually
-
-
-def authorization(awaiting, key):
-    """What a client sends after it has read the intent."""
-    data = awaiting["tag"].encode() + b"\x00" + base64.b64decode(awaiting["intent"])
-    return {"public_key": public_bytes(key).hex(), "signature": key.sign(data).hex()}
-
-
-async def order_wallet(cell, client, **headers):
-    """A wallet that waits for the tenant's root key."""
-    initiation = {"type": "client", "public_key": public_bytes(cell.root).hex()}
-    reply = await client.post(
-        "/v1/wallets", {"user_id": "carol", "chains": [CHAIN], "initiation": initiation}, **headers
-    )
-    assert reply.status == 202, reply.body
-    return reply.body
-
-
-async def authorize(client, operation, initiator, **rest):
-    """Send the signature."""
-    body = authorization(operation["awaiting"], initiator)
-    return await client.post(f"/v1/operations/{operation['id']}/authorization", body, **rest)
+from support.gateway_cell import CHAIN, RECIPIENT, authorization, authorize, eventually, order_wallet
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from keyquorum_gateway.telemetry import Metrics
 from keyquorum_plugin_api.chain import ChainAdapter
 from keyquorum_plugin_api.codec import SignedTransaction, SignerAccount, TransferIntent, UnsignedTransaction
 from keyquorum_plugin_api.errors import ChainError, SignatureInvalid
+from keyquorum_plugin_api.signer import SigningError
 
 _NEVER_SIGNED: Final = frozenset(
     {
@@ -182,7 +183,7 @@ class Transfers:
             async with adapter_call(chain.chain, "sign", None):
                 with signing(ticket):
                     signed: SignedTransaction | None = await chain.adapter.sign(ticket.approved)
-        except ChainError:
+        except (ChainError, SigningError):
             if ticket.error is not None:
                 raise ticket.error from None
             if not ticket.signatures:
