@@ -1,6 +1,7 @@
 """The scan for secrets sees what it looks for."""
 
 import base64
+import hashlib
 import secrets
 import subprocess
 import sys
@@ -14,8 +15,8 @@ HOLD = "import sys; held = {expression}; print('ready', flush=True); sys.stdin.r
 
 @pytest.fixture
 def secret():
-    """A number of 32 bytes that no process holds yet."""
-    return secrets.token_bytes(32)
+    """A number of 32 bytes that no other process holds yet."""
+    return hashlib.sha256(b"keyquorum memory scan").digest()
 
 
 def held(expression: str, secret: bytes):
@@ -35,8 +36,8 @@ def held(expression: str, secret: bytes):
 @pytest.mark.parametrize(
     ("expression", "spelling"),
     [
-        ("bytearray(s)", "raw big-endian"),
-        ("s[::-1]", "raw little-endian"),
+        ("bytearray(s)", "raw big"),
+        ("s[::-1]", "raw little"),
         ("s.hex()", "hex big"),
         ("s[::-1].hex().upper()", "HEX little"),
         ("str(int.from_bytes(s, 'big'))", "decimal"),
@@ -53,12 +54,15 @@ def test_a_held_secret_is_found(expression, spelling, secret):
 @pytest.mark.parametrize("shift", range(3))
 def test_base64_is_found_at_every_alignment(shift, secret):
     """A secret inside a longer encoded text is seen, wherever it begins."""
-    found = held(f"__import__('base64').b64encode(b'x' * {shift} + s + b'tail')", secret)
+    encode = ("b64encode", "urlsafe_b64encode")[shift % 2]
+    found = held(f"__import__('base64').{encode}(b'x' * {shift} + s + b'tail')", secret)
     assert f"base64 big shift {shift}" in {sighting.spelling for sighting in found}
 
 
 def test_alignments_spell_what_a_longer_text_holds(secret):
     """The three alignments cover every place that a secret can have in an encoded text."""
     for shift in range(3):
-        whole = base64.b64encode(b"abcdefgh"[:shift] + secret + b"rest")
-        assert spellings(secret)[f"base64 big shift {shift}"] in whole
+        text = spellings(secret)[f"base64 big shift {shift}"]
+        assert len(text) >= 12  # 72 bits
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            assert text in encode(b"abcdefgh"[:shift] + secret + b"rest")

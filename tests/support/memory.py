@@ -6,6 +6,8 @@ writable files.
 
 import base64
 import os
+import re
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,9 @@ from pathlib import Path
 import psutil
 
 CHUNK_BYTES = 8 * 1024 * 1024
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_ENTRY_BYTES = 8  # of /proc/<pid>/pagemap
+_SWAPPED_BIT = 62
 _UNREADABLE = ("[vvar]", "[vsyscall]", "[vvar_vclock]")
 
 
@@ -28,20 +33,27 @@ class Sighting:
 def spellings(secret: bytes) -> dict[str, bytes]:
     """A secret number of 32 bytes, big-endian, in every spelling that the scan looks for."""
     number = int.from_bytes(secret, "big")
-    little = secret[::-1]
-    found = {"raw big-endian": secret, "raw little-endian": little, "decimal": str(number).encode()}
-    for order, data in (("big", secret), ("little", little)):
+    found = {"decimal": str(number).encode(), "Python integer": _digits_of_cpython(number)}
+    for order, data in (("big", secret), ("little", secret[::-1])):
+        found[f"raw {order}"] = data
         found[f"hex {order}"] = data.hex().encode()
         found[f"HEX {order}"] = data.hex().upper().encode()
         for shift in range(3):
-            # Base64 of a longer text spells three bytes in four characters: cut what depends on the neighbours.
-            first = -shift % 3
-            inner = data[first : first + (len(data) - first) // 3 * 3]
-            found[f"base64 {order} shift {shift}"] = base64.b64encode(inner)
-            found[f"base64url {order} shift {shift}"] = base64.urlsafe_b64encode(inner)
-    limbs = [(number >> (30 * index)) & (2**30 - 1) for index in range((number.bit_length() + 29) // 30)]
-    found["Python integer"] = b"".join(limb.to_bytes(4, "little") for limb in limbs)  # CPython's own digits
+            found[f"base64 {order} shift {shift}"] = _in_base64(data, shift)
     return found
+
+
+def _in_base64(data: bytes, shift: int) -> bytes:
+    """What every longer text that holds ``data`` from a byte of this alignment has in common, in either alphabet."""
+    first = -shift % 3  # base64 writes three bytes as four characters: what depends on the neighbours is left out
+    inner = data[first : first + (len(data) - first) // 3 * 3]
+    return max(re.split(rb"[+/]", base64.b64encode(inner)), key=len)
+
+
+def _digits_of_cpython(number: int) -> bytes:
+    """An ``int`` as CPython keeps it: digits of 30 bits in 4 bytes each, the lowest first."""
+    digits = [(number >> (30 * index)) & (2**30 - 1) for index in range((number.bit_length() + 29) // 30)]
+    return b"".join(digit.to_bytes(4, "little") for digit in digits)
 
 
 def processes_below(pid: int) -> list[int]:
@@ -60,20 +72,34 @@ def regions(pid: int) -> Iterator[tuple[int, int]]:
             yield int(start, 16), int(end, 16)
 
 
+def resident(pid: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The parts of an address range that have pages: the rest was never written."""
+    with Path(f"/proc/{pid}/pagemap").open("rb", buffering=0) as pagemap:
+        pagemap.seek(start // PAGE_BYTES * _ENTRY_BYTES)
+        entries = pagemap.read((end - start) // PAGE_BYTES * _ENTRY_BYTES)
+    run = None
+    for index, (entry,) in enumerate(struct.iter_unpack("<Q", entries)):
+        address = start + index * PAGE_BYTES
+        if entry >> _SWAPPED_BIT and run is None:  # that bit or the one above it, which means: in memory
+            run = address
+        elif not entry >> _SWAPPED_BIT and run is not None:
+            yield run, address
+            run = None
+    if run is not None:
+        yield run, end
+
+
 def contents(pid: int, overlap: int) -> Iterator[bytes]:
     """The memory of a process in chunks; each begins with the end of the one before it."""
     descriptor = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
     try:
-        for start, end in regions(pid):
-            tail = b""
-            for address in range(start, end, CHUNK_BYTES):
-                try:
+        for region in regions(pid):
+            for start, end in resident(pid, *region):
+                tail = b""
+                for address in range(start, end, CHUNK_BYTES):
                     data = os.pread(descriptor, min(CHUNK_BYTES, end - address), address)
-                except OSError:  # a guard page, or a device
-                    tail = b""
-                    continue
-                yield tail + data
-                tail = data[-overlap:]
+                    yield tail + data
+                    tail = data[-overlap:]
     finally:
         os.close(descriptor)
 
@@ -83,7 +109,7 @@ def scan(pids: Iterable[int], secrets: Mapping[str, bytes]) -> set[Sighting]:
     needles: dict[bytes, tuple[str, str]] = {}
     for name, secret in secrets.items():
         for spelling, text in spellings(secret).items():
-            needles.setdefault(text, (name, spelling))  # without "+" and "/", both alphabets of base64 write the same
+            needles[text] = (name, spelling)
     overlap = max(map(len, needles)) - 1
     found: set[Sighting] = set()
     for pid in pids:
