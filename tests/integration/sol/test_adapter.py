@@ -232,7 +232,7 @@ async def test_messages_do_not_expire(chain: Chain, adapter: SolanaAdapter) -> N
 
 
 async def test_submission_after_a_restart(chain: Chain, adapter: SolanaAdapter) -> None:
-    """An adapter that did not build the transaction does not say that it expired, but that its fate is to be followed."""
+    """An adapter that did not build the transaction follows its fate until no blockhash of then can be alive."""
     intent = await funded_intent(chain, adapter)
     unsigned = await adapter.build_transfer(intent, {})
     signed_ = await adapter.sign(unsigned)
@@ -240,7 +240,13 @@ async def test_submission_after_a_restart(chain: Chain, adapter: SolanaAdapter) 
     restarted = await chain.opened()
     with pytest.raises(OutcomeUnknown, match=signed_.txid):
         await restarted.submit(signed_)
+    assert (await restarted.get_status(signed_.txid)).state is TransactionState.PENDING
     assert (await restarted.get_status(signed_.txid, unsigned)).state is TransactionState.EXPIRED
+    await chain.expire()
+    await chain.expire()
+    with pytest.raises(Expired):
+        await restarted.submit(signed_)
+    assert (await restarted.get_status(signed_.txid)).state is TransactionState.EXPIRED
     await restarted.close()
 
 

@@ -53,7 +53,7 @@ async def adapter(
     script.says("getMinimumBalanceForRentExemption", result(890_880))
     script.says("getEpochInfo", result({"absoluteSlot": 200, "blockHeight": 100}))
     script.says("getSignatureStatuses", in_context([None]))
-    config = {"rpc_url": script.url, "request_timeout_s": 0.2, "rebroadcast_interval_s": 0.05, "poll_interval_s": 0.02}
+    config = {"rpc_url": script.url, "request_timeout_s": 1.0, "rebroadcast_interval_s": 0.05, "poll_interval_s": 0.02}
     signer = LocalSigner(TARGET.codec, [TARGET.account(0)])
     adapter = SolanaAdapter(local_context(TARGET.chain, signer, http, config, reservations=reservations))
     yield adapter

@@ -48,7 +48,8 @@ async def test_balance_is_a_u64_or_nothing(node: SolanaNode, script: ScriptedNod
         await node.balance(ACCOUNT)
 
 
-async def test_refusal_and_silence_are_unavailability(node: SolanaNode, script: ScriptedNode) -> None:
+@pytest.mark.parametrize("timeout_s", [0.5])
+async def test_refusal_and_silence_are_unavailability(node: SolanaNode, script: ScriptedNode, timeout_s: float) -> None:
     """A read has no other failure."""
     script.says("getBalance", error(-32016, "Minimum context slot has not been reached"), silence)
     for _ in range(2):

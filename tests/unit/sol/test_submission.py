@@ -4,6 +4,7 @@ import pytest
 from solders.hash import Hash
 from solders.keypair import Keypair
 from solders.message import Message
+from solders.system_program import AdvanceNonceAccountParams, advance_nonce_account
 from solders.transaction import VersionedTransaction
 
 from keyquorum_plugin_api.errors import (
@@ -18,7 +19,7 @@ from keyquorum_plugin_api.errors import (
     TransactionRejected,
 )
 from keyquorum_sol.node import SolanaNode
-from keyquorum_sol.submission import Submission, Submitter
+from keyquorum_sol.submission import Submission, Submitter, Validity
 from support.scripted_rpc import Reply, ScriptedNode, body, error, hang_up, preflight, result, silence
 from support.solana import SOL, signed, transfer_of
 
@@ -52,9 +53,13 @@ def submitter(node: SolanaNode, script: ScriptedNode) -> Submitter:
 
 
 async def submit(
-    submitter: Submitter, submission: Submission, last_valid: int | None = LAST_VALID, *, sent_before: bool = False
+    submitter: Submitter,
+    submission: Submission,
+    validity: Validity | None = Validity(LAST_VALID),  # noqa: B008 frozen
+    *,
+    sent_before: bool = False,
 ) -> None:
-    await submitter.submit(submission, last_valid, sent_before=sent_before)
+    await submitter.submit(submission, validity, sent_before=sent_before)
 
 
 async def test_accepted(submitter: Submitter, submission: Submission, script: ScriptedNode) -> None:
@@ -70,9 +75,10 @@ async def test_accepted(submitter: Submitter, submission: Submission, script: Sc
     }
 
 
+@pytest.mark.parametrize("timeout_s", [1.0])
 @pytest.mark.parametrize("reply", [silence, hang_up, body("{}"), body("", 502)])
 async def test_lost_answer_is_tried_again_with_the_same_bytes(
-    submitter: Submitter, submission: Submission, script: ScriptedNode, reply: Reply
+    submitter: Submitter, submission: Submission, script: ScriptedNode, reply: Reply, timeout_s: float
 ) -> None:
     """Sending bytes twice cannot spend twice."""
     script.says("sendTransaction", reply, result(TXID))
@@ -81,9 +87,10 @@ async def test_lost_answer_is_tried_again_with_the_same_bytes(
     assert first == second
 
 
+@pytest.mark.parametrize("timeout_s", [1.0])
 @pytest.mark.parametrize("reply", [silence, hang_up, body("{}"), body("", 502)])
 async def test_lost_answers_leave_the_outcome_unknown(
-    submitter: Submitter, submission: Submission, script: ScriptedNode, reply: Reply
+    submitter: Submitter, submission: Submission, script: ScriptedNode, reply: Reply, timeout_s: float
 ) -> None:
     """And name the id to follow."""
     script.says("sendTransaction", reply)
@@ -217,13 +224,34 @@ async def test_inclusion_at_the_last_moment_is_success(
     await submit(submitter, submission)
 
 
-async def test_stale_blockhash_of_unknown_height_is_unknown(
+async def test_blockhash_of_unknown_age_is_unknown_for_two_windows(
     submitter: Submitter, submission: Submission, script: ScriptedNode
 ) -> None:
-    """A restarted gateway does not know until when the bytes were valid."""
+    """A restarted gateway does not know until when the bytes were valid, but it knows when they no longer can be."""
     script.says("sendTransaction", preflight("BlockhashNotFound"))
+    bound = Validity.bounded(100)
+    for height in (100, 400):
+        script.says("getEpochInfo", epoch(height))
+        with pytest.raises(OutcomeUnknown):
+            await submit(submitter, submission, bound)
+    script.says("getEpochInfo", epoch(401))
+    with pytest.raises(Expired):
+        await submit(submitter, submission, bound)
+
+
+async def test_durable_nonce_never_expires(submitter: Submitter, submission: Submission, script: ScriptedNode) -> None:
+    """Its transaction stays valid until the nonce is used, whatever the height."""
+    assert submission.may_expire
+    nonce = AdvanceNonceAccountParams(nonce_pubkey=Keypair().pubkey(), authorized_pubkey=PAYER.pubkey())
+    lasting = signed(
+        [advance_nonce_account(nonce), transfer_of(PAYER, Keypair().pubkey(), SOL)], Hash(b"n" * 32), PAYER
+    )
+    submission = Submission.parse(bytes(lasting), str(lasting.signatures[0]))
+    assert not submission.may_expire
+    script.says("sendTransaction", preflight("BlockhashNotFound"))
+    script.says("getEpochInfo", epoch(10**9))
     with pytest.raises(OutcomeUnknown):
-        await submit(submitter, submission, last_valid=None)
+        await submit(submitter, submission, None)
 
 
 def test_only_honest_bytes_are_parsed() -> None:

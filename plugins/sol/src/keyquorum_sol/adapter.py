@@ -35,7 +35,7 @@ from keyquorum_sol.panics import containing_panics
 from keyquorum_sol.reserved import MessageReservations
 from keyquorum_sol.rpc import JsonRpc
 from keyquorum_sol.status import SETTLED, StatusReader
-from keyquorum_sol.submission import Submission, Submitter
+from keyquorum_sol.submission import Submission, Submitter, Validity
 
 HEIGHTS_MAX = 50_000  # last valid heights that are remembered, of blockhashes given out and of ids submitted
 SAME_MESSAGE_MAX = 64  # equal transfers under one blockhash
@@ -138,11 +138,10 @@ class SolanaAdapter(ChainAdapter):
         """Submit, and keep sending the same bytes until they are settled or expired; see :mod:`.submission`."""
         self._require_chain(signed.chain)
         submission = Submission.parse(signed.raw, signed.txid)
-        last_valid = self._last_valid.get(submission.blockhash)
-        if last_valid is not None:
-            self._remember(submission.txid, last_valid)
+        validity = await self._validity(submission)
+        last_valid = None if validity is None else validity.last_block_height
         try:
-            await self._submitter.submit(submission, last_valid, sent_before=self._broadcaster.follows(submission.txid))
+            await self._submitter.submit(submission, validity, sent_before=self._broadcaster.follows(submission.txid))
         except OutcomeUnknown:
             self._broadcaster.add(submission.txid, submission.raw, last_valid)
             raise
@@ -166,7 +165,7 @@ class SolanaAdapter(ChainAdapter):
         node stays away.
         """
         clock = self.context.clock
-        last: TransactionStatus | None = None
+        told: tuple[TransactionState, str, str] | None = None
         heard = known = clock.monotonic()
         async with self._feed.watch(txid) as changed:
             while True:
@@ -179,12 +178,9 @@ class SolanaAdapter(ChainAdapter):
                         raise
                 else:
                     heard = now
-                    if last is None or (status.state, status.block, status.detail) != (
-                        last.state,
-                        last.block,
-                        last.detail,
-                    ):
-                        last = status
+                    news = (status.state, status.block, status.detail)
+                    if news != told:
+                        told = news
                         yield status
                     if status.state in FINAL:
                         return
@@ -206,6 +202,20 @@ class SolanaAdapter(ChainAdapter):
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _validity(self, submission: Submission) -> Validity | None:
+        """Until when the transaction may be included: known if it was built here, bounded from its first sight if not."""
+        if not submission.may_expire:
+            return None
+        built = self._last_valid.get(submission.blockhash)
+        if built is not None:
+            self._remember(submission.txid, built)
+            return Validity(built)
+        bound = self._last_valid.get(submission.txid)
+        if bound is None:
+            bound = Validity.bounded((await self._node.epoch_info()).block_height).last_block_height
+            self._remember(submission.txid, bound)
+        return Validity(bound, exact=False)
 
     def _remember(self, key: str, last_valid_block_height: int) -> None:
         self._last_valid[key] = last_valid_block_height

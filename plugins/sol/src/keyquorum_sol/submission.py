@@ -28,11 +28,29 @@ from keyquorum_sol.panics import containing_panics
 from keyquorum_sol.rejections import ALREADY_PROCESSED, BLOCKHASH_NOT_FOUND, rejection
 from keyquorum_sol.rpc import NoAnswer, NodeError
 
+BLOCKHASH_AGE_MAX = 150  # blocks for which a blockhash may be named
 ATTEMPTS = 2  # of the same bytes, when an answer got lost
 
 _PREFLIGHT_FAILURE = -32002
 _SIGNATURE_FAILURE = -32003
 _INVALID_PARAMS = -32602
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """The last block height at which a transaction may be included; an upper bound of it where not ``exact``."""
+
+    last_block_height: int
+    exact: bool = True
+
+    @classmethod
+    def bounded(cls, height: int) -> "Validity":
+        """Of a transaction whose blockhash is of unknown age, seen while a node was at ``height``.
+
+        The blockhash existed then, so it is at most as new as the cluster, which a node that calls itself healthy is at
+        most one window behind; from there it lives for another.
+        """
+        return cls(height + 2 * BLOCKHASH_AGE_MAX, exact=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +65,11 @@ class Submission:
     def blockhash(self) -> str:
         """The blockhash that it names."""
         return str(self.transaction.message.recent_blockhash)
+
+    @property
+    def may_expire(self) -> bool:
+        """Whether it names a blockhash; one that uses a durable nonce stays valid until the nonce is used."""
+        return not self.transaction.uses_durable_nonce()
 
     @classmethod
     def parse(cls, raw: bytes, txid: str) -> "Submission":
@@ -76,18 +99,18 @@ class Submitter:
     def __init__(self, node: SolanaNode) -> None:
         self._node = node
 
-    async def submit(self, submission: Submission, last_valid_block_height: int | None, *, sent_before: bool) -> None:
+    async def submit(self, submission: Submission, validity: Validity | None, *, sent_before: bool) -> None:
         """Return once the node has taken the transaction or knows it already.
 
-        ``last_valid_block_height`` tells expiry from a node that has not seen the blockhash yet; without it, an unknown
-        blockhash leaves the outcome unknown. After ``sent_before``, "nothing was broadcast" can no longer be said.
+        ``validity`` tells expiry from a node that has not seen the blockhash yet; without it, an unknown blockhash leaves
+        the outcome unknown. After ``sent_before``, "nothing was broadcast" can no longer be said.
         """
         detail = ""
         for _ in range(ATTEMPTS):
             try:
                 await self._node.send(submission.raw, preflight=True)
             except NodeError as error:
-                await self._explain(submission, error, last_valid_block_height, sent_before=sent_before)
+                await self._explain(submission, error, validity, sent_before=sent_before)
                 return
             except NoAnswer as error:
                 sent_before = sent_before or error.acted
@@ -101,7 +124,7 @@ class Submitter:
         raise _unknown(submission, detail)
 
     async def _explain(
-        self, submission: Submission, error: NodeError, last_valid_block_height: int | None, *, sent_before: bool
+        self, submission: Submission, error: NodeError, validity: Validity | None, *, sent_before: bool
     ) -> None:
         """Return if the refusal means that the transaction is there already; raise what it means otherwise."""
         cause = error.data.get("err") if isinstance(error.data, dict) else None
@@ -112,20 +135,18 @@ class Submitter:
             # another signature over the same message. Following the id tells them apart.
             raise _unknown(submission, "the network has taken this message already")
         if error.code == _PREFLIGHT_FAILURE and cause == BLOCKHASH_NOT_FOUND:
-            await self._require_stale(submission, last_valid_block_height, sent_before=sent_before)
+            await self._require_stale(submission, validity, sent_before=sent_before)
             return
         if sent_before:
             raise _unknown(submission, f"the node refuses now what may have been sent before ({error})")
         raise _refusal(submission, error, cause)
 
-    async def _require_stale(
-        self, submission: Submission, last_valid_block_height: int | None, *, sent_before: bool
-    ) -> None:
-        if last_valid_block_height is None:
+    async def _require_stale(self, submission: Submission, validity: Validity | None, *, sent_before: bool) -> None:
+        if validity is None:
             raise _unknown(submission, "the node does not know the blockhash, or no longer")
         view = await self._node.epoch_info()
-        if view.block_height <= last_valid_block_height:
-            if sent_before:
+        if view.block_height <= validity.last_block_height:
+            if sent_before or not validity.exact:
                 raise _unknown(submission, "the node has not seen the blockhash yet")
             raise ChainUnavailable("the node has not seen the transaction's blockhash yet")
         # Asked of a bank at least as far, or a node that lags would make an included payment look expired.
@@ -134,7 +155,7 @@ class Submitter:
             return
         if again.slot < view.slot:
             raise _unknown(submission, "the nodes are not equally far")
-        raise Expired(f"valid until height {last_valid_block_height}, and the chain is at {view.block_height}")
+        raise Expired(f"valid until height {validity.last_block_height}, and the chain is at {view.block_height}")
 
     async def _known(self, submission: Submission) -> bool:
         try:

@@ -23,7 +23,7 @@ from keyquorum_plugin_api.errors import (
 from keyquorum_plugin_api.testing.refusals import refused
 from keyquorum_plugin_api.testing.target import CodecTarget
 
-MUTATIONS = 2_000  # random ones, beside every single bit
+MUTATIONS = 1_000  # random ones, beside every single bit
 _MESSAGE = "I own this account.\n2025-01-01"
 
 
