@@ -266,7 +266,8 @@ def wrap(cell: Cell, initiator: IdentityKey, command: CreateKey | Sign, **fields
 
 def create_intent(cell: Cell, **fields: object) -> tuple[bytes, intent_pb2.Authorization]:
     """An honest create_key intent, signed by the tenant's root key."""
-    limit = AssetLimit(SOL, int(fields.get("per_transaction", 10**9)), int(fields.get("per_window", 10**10)), 86_400)  # type: ignore[call-overload]
+    per_transaction, per_window = int(fields.get("per_transaction", 10**9)), int(fields.get("per_window", 10**10))  # type: ignore[call-overload]
+    limit = AssetLimit(SOL, per_transaction, per_window, int(fields.get("window_s", 86_400)))  # type: ignore[call-overload]
     policy = Policy((cell.initiator.public,), (limit,), allow_raw=bool(fields.get("allow_raw", True)))
     command = CreateKey(
         key_id=str(fields.get("key_id") or f"key_{secrets.token_hex(16)}"),

@@ -26,7 +26,7 @@ def spend(amount: int = CAP, now_ms: int = NOW_MS) -> c.AdmitOperation:
 
 
 @pytest.mark.parametrize("claimed", [True, False])
-async def test_reservations_of_the_past_are_not_saved_up(store: SqliteShareStore, claimed: bool) -> None:
+async def test_reservations_of_the_past_are_not_saved_up(store: SqliteShareStore, *, claimed: bool) -> None:
     """An operation whose window is over leaves only if the window of today has room for it."""
     await make_key(store)
     saved = spend()

@@ -92,6 +92,25 @@ def decide_create(intent: Intent, roster: Roster, node_id: str, now_ms: int) -> 
     return Decision((*_context(intent, roster), *_expiry(intent, now_ms), *_creation(intent, command, roster, node_id)))
 
 
+def decide_order(
+    intent: Intent, certificate: KeyCertificate, roster: Roster, participants: Sequence[str], now_ms: int
+) -> Decision:
+    """Judge whether a sign intent's initiator may order anything of this key and quorum now; arguments as below.
+
+    Asked before the codec is, so that nobody else's payload reaches it.
+    """
+    command = intent.command
+    if not isinstance(command, Sign):
+        raise TypeError("not a sign intent")
+    denials = (
+        *_context(intent, roster),
+        *_expiry(intent, now_ms),
+        *_key(intent, command, certificate, roster),
+        *_participants(participants, certificate),
+    )
+    return Decision(denials)
+
+
 def decide_sign(  # noqa: PLR0917 - all that a decision rests on, in the order in which a party gathers it
     intent: Intent,
     certificate: KeyCertificate,
@@ -107,12 +126,7 @@ def decide_sign(  # noqa: PLR0917 - all that a decision rests on, in the order i
     command = intent.command
     if not isinstance(command, Sign):
         raise TypeError("not a sign intent")
-    denials = [
-        *_context(intent, roster),
-        *_expiry(intent, now_ms),
-        *_key(intent, command, certificate, roster),
-        *_participants(participants, certificate),
-    ]
+    denials = list(decide_order(intent, certificate, roster, participants, now_ms).denials)
     spends: tuple[Spend, ...] = ()
     if command.raw:
         denials.extend(_raw(certificate.policy, decoded))

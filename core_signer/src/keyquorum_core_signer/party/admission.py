@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from keyquorum_core_signer.codecs.errors import CodecError, CodecRejected
 from keyquorum_core_signer.codecs.pool import CodecPool
-from keyquorum_core_signer.intents.decision import Decision, Spend, decide_create, decide_sign
+from keyquorum_core_signer.intents.decision import Decision, Spend, decide_create, decide_order, decide_sign
 from keyquorum_core_signer.intents.effects import Decoded
 from keyquorum_core_signer.intents.errors import IntentError
 from keyquorum_core_signer.intents.intent import (
@@ -115,6 +115,8 @@ class Admission:
 
     async def _sign(self, ordered: Ordered, command: Sign, participants: Sequence[str]) -> AdmittedSign:
         key = await self._keyring.active(command.key_id)
+        now_ms = self._store.time_ms(self._now_ms())
+        _require(decide_order(ordered.intent, key.certificate, self._roster, participants, now_ms))
         decoded = None if command.raw else await self._explain(command, key)
         now_ms = self._store.time_ms(self._now_ms())
         decision = decide_sign(ordered.intent, key.certificate, self._roster, decoded, participants, now_ms)

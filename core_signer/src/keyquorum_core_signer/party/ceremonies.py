@@ -22,12 +22,14 @@ from keyquorum_core_signer.protocols.keys import KeyShare, PublicKeyPackage, dec
 from keyquorum_core_signer.protocols.messages import codec_for
 from keyquorum_core_signer.protocols.rounds import Context, PartyId
 from keyquorum_core_signer.runtime.job import Job, JobOpener, JobRefused
+from keyquorum_core_signer.runtime.limits import SessionLimits
 from keyquorum_core_signer.runtime.session import Session
 from keyquorum_core_signer.store.envelope import EnvelopeError, ShareContext, open_sealed, seal
 from keyquorum_core_signer.wire.codec import DecodeError
 from keyquorum_core_signer.wire.identity import KEY_CERTIFICATE_TAG, IdentityKey, verify
 
-FIRST_EPOCH = 1
+# DKG has three rounds, FROST two; an honest peer sends at most two envelopes in each, and repeats none.
+_LIMITS = SessionLimits(payload_bytes_max=jobs.PAYLOAD_BYTES_MAX, rounds_max=3, envelopes_per_peer_max=12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,8 @@ def _signing(worker: Worker, job: jobs.SignJob) -> SigningJob:
         raise JobRefused("internal", "the stored share is not this party's")
     ctx = _context(worker, job, suite=suite, protocol=FROST, seats=seats, binding=job.intent_hash)
     program = sign(ctx, suite, share, job.messages, secrets.token_bytes)
-    return SigningJob(Session(ctx, program, codec_for(suite), worker.identity, _peers(job.participants)))
+    peers = _peers(job.participants)
+    return SigningJob(Session(ctx, program, codec_for(suite), worker.identity, peers, limits=_LIMITS))
 
 
 def _key_generation(worker: Worker, job: jobs.CreateKeyJob) -> KeyGenerationJob:
@@ -151,7 +154,8 @@ def _key_generation(worker: Worker, job: jobs.CreateKeyJob) -> KeyGenerationJob:
     ctx = _context(worker, job, suite=suite, protocol=DKG, seats=seats, binding=digest)
     certifier = KeyCertifier(worker, intent, digest)
     program = keygen(ctx, suite, certifier, secrets.token_bytes)
-    session = Session(ctx, program, codec_for(suite), worker.identity, _peers(job.participants))
+    peers = _peers(job.participants)
+    session = Session(ctx, program, codec_for(suite), worker.identity, peers, limits=_LIMITS)
     return KeyGenerationJob(session, worker, certifier, job.share_key)
 
 

@@ -5,8 +5,11 @@ worker that runs the session.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from keyquorum_core_signer.wire.codec import Codec, Limits
+
+PAYLOAD_BYTES_MAX: Final = 16 * 1024  # of a protocol message: 16 parties' commitments are 1 KiB, 16 nonce pairs too
 
 # An intent's messages at their largest, 16 of 64 KiB, and what surrounds them.
 _codec = Codec({}, Limits(message_bytes=2 << 20))

@@ -33,6 +33,8 @@ from keyquorum_protos.party.v1 import party_pb2
 from keyquorum_protos.signer.v1 import signer_pb2
 
 TEND_S: Final = 0.5  # how often channels are looked after
+DRAIN_S_MAX: Final = 2.0  # for what an ended link still has to say
+TURN_FRAMES: Final = 32  # of a batch that are handled before other links have their turn
 BATCH_BYTES_MAX: Final = 1 << 18  # of frames that are written at once; a frame on top still fits a message
 _log = structlog.get_logger("party.link")
 
@@ -66,9 +68,13 @@ class LinkServices:
 class Link:
     """A stream from its hello on. ``outgoing`` holds what the coordinator is to be sent, None at the end."""
 
-    def __init__(self, services: LinkServices, coordinator_id: str) -> None:
+    def __init__(self, services: LinkServices, coordinator_id: str, expel: Callable[[], object]) -> None:
+        """``expel`` ends the stream by force: whoever reads nothing could otherwise hold an ended link open."""
         self._services = services
         self._coordinator_id = coordinator_id
+        self._expel = expel
+        self._last_call: asyncio.TimerHandle | None = None
+        self._ignored = False
         self._node_id = services.session.node_id
         self._roster = services.session.roster
         self.outgoing: asyncio.Queue[party_pb2.LinkResponse | None] = asyncio.Queue(services.limits.outgoing_frames)
@@ -111,21 +117,26 @@ class Link:
         while size < BATCH_BYTES_MAX and not self.outgoing.empty():
             frame = self.outgoing.get_nowait()
             if frame is None:
-                self.end()
+                self.outgoing.put_nowait(None)
                 break
             frames.append(frame)
             size += frame.ByteSize()
         return party_pb2.LinkResponse(batch=party_pb2.LinkResponseBatch(frames=frames))
 
-    def handle(self, frame: party_pb2.LinkRequest) -> None:
-        """Take one frame, or a batch of them; never waits. :class:`LinkOverflow` ends the link."""
-        if frame.WhichOneof("frame") != "batch":
-            self._handle_one(frame)
-            return
-        for single in frame.batch.frames:
-            self._handle_one(single)
+    async def take(self, frame: party_pb2.LinkRequest) -> None:
+        """Take one frame, or a batch of them. :class:`LinkOverflow` ends the link.
 
-    def _handle_one(self, frame: party_pb2.LinkRequest) -> None:
+        It waits for nothing, but gives other links their turn: a batch is as long as a coordinator likes.
+        """
+        if frame.WhichOneof("frame") != "batch":
+            self._handle(frame)
+            return
+        for place, single in enumerate(frame.batch.frames, start=1):
+            self._handle(single)
+            if place % TURN_FRAMES == 0:
+                await asyncio.sleep(0)
+
+    def _handle(self, frame: party_pb2.LinkRequest) -> None:
         match frame.WhichOneof("frame"):
             case "relay":
                 relay = frame.relay
@@ -141,15 +152,17 @@ class Link:
             case "activate":
                 self._spawn(self._activate(frame.activate))
             case other:
-                _log.warning("frame ignored", frame=other or "unknown", coordinator=self._coordinator_id)
+                self._ignore(other or "unknown")
 
     async def close(self) -> None:
         """End everything that belongs to the link."""
+        if self._last_call is not None:
+            self._last_call.cancel()
         tasks = [*self._tasks, *self._running.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._mesh.reach(())
+        self._mesh.close()
 
     def send(self, frame: party_pb2.LinkResponse) -> None:
         """Queue a frame for the coordinator; :class:`LinkOverflow` when it does not take them."""
@@ -161,6 +174,12 @@ class Link:
     def send_peer(self, node_id: str, frame: bytes) -> bool:
         """Send a frame in the pairwise channel with ``node_id``; False where none stands."""
         return self._mesh.send(node_id, frame)
+
+    def _ignore(self, kind: str) -> None:
+        """Say so once: how long the log becomes is not for a coordinator to decide."""
+        if not self._ignored:
+            _log.warning("frame ignored, as all of its kind will be", frame=kind, coordinator=self._coordinator_id)
+        self._ignored = True
 
     def _start(self, start: party_pb2.StartSession) -> None:
         try:
@@ -311,7 +330,9 @@ class Link:
         self.end()
 
     def end(self) -> None:
-        """Have the stream end after what is queued is sent, or at once where nothing more fits."""
-        while self.outgoing.full():
-            self.outgoing.get_nowait()
-        self.outgoing.put_nowait(None)
+        """Have the stream end after what is queued is sent, which may take a while and no longer."""
+        if self._last_call is None:
+            self._last_call = asyncio.get_running_loop().call_later(DRAIN_S_MAX, self._expel)
+            while self.outgoing.full():
+                self.outgoing.get_nowait()
+            self.outgoing.put_nowait(None)

@@ -6,6 +6,7 @@ A replaced channel still receives for a while, because frames of running session
 """
 
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,7 +16,11 @@ from keyquorum_core_signer.wire.channel import ChannelError, PairwiseChannel
 CHANNEL_ID_BYTES = 16
 HANDSHAKES_MAX = 2  # per peer: one under way and one that a reconnecting peer starts over it
 HANDSHAKE_S_MAX = 5.0  # three flights through a healthy relay take milliseconds
+HANDSHAKES_BEGUN_MAX = (
+    16  # per peer in HANDSHAKE_S_MAX: each costs milliseconds, and whoever carries bytes can ask for one
+)
 RETIRED_S_MAX = 60.0  # longer than any session may take
+RETIRED_MAX = 4  # per peer: an honest one renews every hour, and after what broke
 
 
 class ChannelOpener(Protocol):
@@ -37,6 +42,7 @@ class _Peer:
     reachable: bool = False
     standing: tuple[bytes, PairwiseChannel] | None = None
     handshakes: dict[bytes, _Handshake] = field(default_factory=dict)
+    begun: deque[float] = field(default_factory=lambda: deque(maxlen=HANDSHAKES_BEGUN_MAX))
     retired: dict[bytes, tuple[PairwiseChannel, float]] = field(default_factory=dict)
 
 
@@ -94,7 +100,10 @@ class ChannelMesh:
                 del peer.retired[channel_id]
             due = peer.standing is None or peer.standing[1].expired(now)
             if peer.initiate and peer.reachable and due and not peer.handshakes:
-                self._initiate(node_id, peer)
+                channel_id = secrets.token_bytes(CHANNEL_ID_BYTES)
+                channel = self._begin(node_id, peer, channel_id)
+                if channel is not None:
+                    self._flush(node_id, channel_id, channel)
 
     def send(self, node_id: str, frame: bytes) -> bool:
         """Send a frame to a peer; False where no channel stands."""
@@ -115,8 +124,9 @@ class ChannelMesh:
         if channel is None:
             if peer.initiate or not peer.reachable or len(peer.handshakes) >= HANDSHAKES_MAX:
                 return
-            channel = self._open_channel(node_id, channel_id, initiate=False)
-            peer.handshakes[channel_id] = _Handshake(channel, self._clock())
+            channel = self._begin(node_id, peer, channel_id)
+            if channel is None:
+                return
         try:
             frames = channel.receive(data)
         except ChannelError:
@@ -129,17 +139,27 @@ class ChannelMesh:
         for frame in frames:
             self._deliver(node_id, frame)
 
-    def _initiate(self, node_id: str, peer: _Peer) -> None:
-        channel_id = secrets.token_bytes(CHANNEL_ID_BYTES)
-        channel = self._open_channel(node_id, channel_id, initiate=True)
-        peer.handshakes[channel_id] = _Handshake(channel, self._clock())
-        self._flush(node_id, channel_id, channel)
+    def close(self) -> None:
+        """Forget all channels, and tell nobody."""
+        self._peers.clear()
+
+    def _begin(self, node_id: str, peer: _Peer, channel_id: bytes) -> PairwiseChannel | None:
+        """A new handshake; None where there have been too many of late."""
+        now = self._clock()
+        if len(peer.begun) == HANDSHAKES_BEGUN_MAX and now - peer.begun[0] <= HANDSHAKE_S_MAX:
+            return None
+        peer.begun.append(now)
+        channel = self._open_channel(node_id, channel_id, initiate=peer.initiate)
+        peer.handshakes[channel_id] = _Handshake(channel, now)
+        return channel
 
     def _promote(self, peer: _Peer, channel_id: bytes) -> None:
         channel = peer.handshakes.pop(channel_id).channel
         if peer.standing is not None:
             old_id, old = peer.standing
             peer.retired[old_id] = (old, self._clock())
+            if len(peer.retired) > RETIRED_MAX:
+                del peer.retired[next(iter(peer.retired))]
         peer.standing = (channel_id, channel)
         self._changed()
 

@@ -32,6 +32,7 @@ from keyquorum_core_signer.party.attestation import Attestor
 from keyquorum_core_signer.party.custody import Custody
 from keyquorum_core_signer.party.keyring import Keyring
 from keyquorum_core_signer.party.link import LinkLimits, LinkServices
+from keyquorum_core_signer.party.reservations import Reservations
 from keyquorum_core_signer.party.service import PartyService
 from keyquorum_core_signer.party.session import SessionServices
 from keyquorum_core_signer.runtime.hardening import harden
@@ -103,6 +104,7 @@ async def _serve(config: PartyConfig) -> int:
             custody=Custody(store, kek),
             store=store,
             pool=pool,
+            reservations=Reservations(),
             telemetry=telemetry,
             now_ms=now_ms,
         )

@@ -10,7 +10,7 @@ emission  the store grants the last-round message: the intent is still valid, th
 result    key generation only: the certificate of all parties is durable before it is reported
 ========= =====================================================================================================
 
-Whatever happens before emission gives the reservation back; nothing after it does.
+Whatever happens before emission gives the reservation back, cancellation too; nothing after it does.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+import structlog
 from opentelemetry.trace import Span
 
 from keyquorum_core_signer.hsm.ports import KekError
@@ -41,6 +42,7 @@ from keyquorum_core_signer.party.refusal import (
     QUORUM_UNAVAILABLE,
     Refusal,
 )
+from keyquorum_core_signer.party.reservations import Reservations
 from keyquorum_core_signer.protocols.rounds import PartyId
 from keyquorum_core_signer.runtime import events
 from keyquorum_core_signer.runtime.session import Outgoing
@@ -54,9 +56,11 @@ from keyquorum_protos.party.v1 import party_pb2
 from keyquorum_protos.party.v1.envelope_pb2 import Envelope
 from keyquorum_protos.signer.v1 import signer_pb2
 
-EARLY_FRAMES_MAX: Final = 64  # what peers may send while we still decide: two rounds of a 16-party committee
+EARLY_FRAMES_MAX: Final = 4  # from each peer while we still decide: it has its first round to say, and waits for ours
+EARLY_FRAME_BYTES_MAX: Final = jobs.PAYLOAD_BYTES_MAX + 1024  # and the envelope around it
 SIGN_ROUNDS: Final = 2
 CREATE_ROUNDS: Final = 3
+_log = structlog.get_logger("party.session")
 
 
 def session_id(intent_hash: bytes, roster_hash: bytes, nonces: tuple[tuple[str, bytes], ...]) -> bytes:
@@ -84,6 +88,7 @@ class SessionServices:
     custody: Custody
     store: ShareStore
     pool: WorkerPool
+    reservations: Reservations
     telemetry: Telemetry
     now_ms: Callable[[], int]
 
@@ -119,13 +124,14 @@ class PartySession:
         peer = PartyId(self.services.roster.node(node_id).index)
         if self._worker is not None:
             self._worker.deliver(peer, frame)
-        elif len(self._early) < EARLY_FRAMES_MAX:
+        elif len(frame) <= EARLY_FRAME_BYTES_MAX and sum(1 for p, _ in self._early if p == peer) < EARLY_FRAMES_MAX:
             self._early.append((peer, frame))
 
     async def run(self) -> None:
         """Run to the end, and report it. Cancellation reports nothing: the link is gone or wants no answer."""
         result = party_pb2.SessionResult(route=self.route)
         started = time.monotonic()
+        self.services.reservations.enter(self.ordered.op_id)
         with self.services.telemetry.span(
             "party.session", self.traceparent, operation_id=self.ordered.op_id, node_id=self.services.node_id
         ):
@@ -137,10 +143,12 @@ class PartySession:
             except TimeoutError:
                 late = Refusal(DEADLINE_EXCEEDED, "the session did not end in its time", retriable=True)
                 result.error.CopyFrom(late.to_proto(self._progress.stage))
+            except Exception as error:  # noqa: BLE001 - a bug that one session meets is not to end the others of its link
+                _log.error("session failed", error=type(error).__name__, operation=self.ordered.op_id, exc_info=error)
+                result.error.CopyFrom(Refusal(INTERNAL, "the session failed").to_proto(self._progress.stage))
             finally:
                 self._close()
-            if result.HasField("error"):
-                await self._release()
+                await self._leave()
         kind = "create_key" if isinstance(self.ordered.intent.command, CreateKey) else "sign"
         SESSIONS.labels(kind, result.error.code or "ok").inc()
         SESSION_SECONDS.labels(kind).observe(time.monotonic() - started)
@@ -148,8 +156,7 @@ class PartySession:
 
     async def _run(self, result: party_pb2.SessionResult) -> None:
         try:
-            admitted = await self.services.admission.admit(self.ordered, self.participants)
-            self._progress.recorded = True
+            admitted = await self._admit()
             job = await self._job(admitted)
             self._progress.stage = signer_pb2.OPERATION_STATE_SIGN_ROUND1
             made = await self._ceremony(job)
@@ -165,6 +172,15 @@ class PartySession:
             raise Refusal(INTERNAL, "the share store cannot be written", retriable=True) from None
         except PoolError:
             raise Refusal(OVERLOADED, "no worker process can take the session", retriable=True) from None
+
+    async def _admit(self) -> Admitted:
+        """Have the intent admitted. Whatever ends this but a refusal may leave it recorded."""
+        self._progress.recorded = True
+        try:
+            return await self.services.admission.admit(self.ordered, self.participants)
+        except Refusal:
+            self._progress.recorded = False
+            raise
 
     async def _job(self, admitted: Admitted) -> jobs.Job:
         seats = tuple(self._seat(node_id) for node_id in self.participants)
@@ -288,9 +304,10 @@ class PartySession:
         if self._worker is not None:
             self._worker.close()
 
-    async def _release(self) -> None:
+    async def _leave(self) -> None:
         """Give the reservation back, unless a last message left; the store decides, and an error leaves it standing."""
-        if self._progress.recorded and not self._progress.emitted:
+        unused = self._progress.recorded and not self._progress.emitted
+        if self.services.reservations.leave(self.ordered.op_id, unused=unused):
             with suppress(StoreError):
                 await self.services.store.execute(
                     commands.ReleaseReservation(op_id=self.ordered.op_id, now_ms=self.services.now_ms())

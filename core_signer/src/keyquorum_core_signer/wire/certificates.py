@@ -144,7 +144,7 @@ def check_channel_leaf(der: bytes, issuer: x509.Certificate, binding: ChannelBin
         leaf = x509.load_der_x509_certificate(der)
         leaf.verify_directly_issued_by(issuer)
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+    except Exception:  # noqa: BLE001 - a peer's bytes: the parser has more exceptions than it names, and all say this
         raise CertificateError("the channel certificate is not from the pinned identity") from None
     if list(names) != [x509.UniformResourceIdentifier(binding.urn(role))]:
         raise CertificateError("the channel certificate is for another channel, node or role")
