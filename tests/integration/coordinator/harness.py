@@ -29,7 +29,9 @@ class GatewayClient:
 
     async def sign(self, data: bytes, *, within_s: float | None = 20.0, metadata=()) -> list[signer_pb2.OperationEvent]:
         request = signer_pb2.SignRequest(intent=data, authorization=self.cell.authorize(data))
-        return [event async for r in self.signer.Sign(request, timeout=within_s, metadata=metadata) for event in r.events]
+        return [
+            event async for r in self.signer.Sign(request, timeout=within_s, metadata=metadata) for event in r.events
+        ]
 
     async def create(self, data: bytes, *, within_s: float | None = 20.0) -> list[signer_pb2.OperationEvent]:
         request = signer_pb2.CreateKeyRequest(intent=data, authorization=self.cell.authorize(data))

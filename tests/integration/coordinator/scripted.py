@@ -211,7 +211,8 @@ class ScriptedParty(party_pb2_grpc.PartyServiceServicer):
         reader = asyncio.create_task(link.read(requests))
         try:
             link.greet()
-            while (frame := await link.outgoing.get()) is not None:
+            yield await link.outgoing.get()  # the hello, alone
+            while (frame := await link.next_frame()) is not None:
                 yield frame
         finally:
             reader.cancel()
@@ -232,6 +233,17 @@ class ScriptedLink:
         self.sessions: dict[bytes, ScriptedSession] = {}
         self.early: dict[bytes, list[tuple[str, int]]] = {}
         self.tasks: set[asyncio.Task] = set()
+
+    async def next_frame(self) -> party_pb2.LinkResponse | None:
+        """All that waits, as one message."""
+        frames = [await self.outgoing.get()]
+        while not self.outgoing.empty() and frames[-1] is not None:
+            frames.append(self.outgoing.get_nowait())
+        if None in frames:
+            return None
+        return (
+            frames[0] if len(frames) == 1 else party_pb2.LinkResponse(batch=party_pb2.LinkResponseBatch(frames=frames))
+        )
 
     def send(self, **frame) -> None:
         self.outgoing.put_nowait(party_pb2.LinkResponse(**frame))

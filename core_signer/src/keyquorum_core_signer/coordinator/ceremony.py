@@ -210,7 +210,7 @@ class Ceremony:
         """
         verdict = None
         if not attempt.incomplete or (plan.makes_key and attempt.results):
-            self._operation.advance(Trigger.RESULTS_IN, self._operation.deadline)
+            self._operation.advance(Trigger.RESULTS_IN, self._operation.deadline, quietly=True)
             verdict = plan.judge(attempt.results)
         self._judge_seats(attempt, seats, verdict.dissenters if verdict else ())
         if verdict is not None and verdict.made is not None:

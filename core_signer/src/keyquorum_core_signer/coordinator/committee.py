@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from keyquorum_core_signer.coordinator.breaker import BreakerPolicy, BreakerState, CircuitBreaker, Outcome, Permit
-from keyquorum_core_signer.coordinator.limits import FORGIVE_S, PREPARED_KEYS_MAX
+from keyquorum_core_signer.coordinator.limits import FORGIVE_S, PREPARED_KEYS_MAX, RELAY_BYTES_MAX
 from keyquorum_core_signer.coordinator.links import LinkTerms, PartyLink
 from keyquorum_core_signer.coordinator.metrics import Metrics
 from keyquorum_core_signer.coordinator.notice import Notice
@@ -168,6 +168,9 @@ class Committee:
         Where the recipient's queue is full somebody has to go, or it would grow: the recipient if it takes nothing,
         else whoever fills it.
         """
+        if relay.ByteSize() > RELAY_BYTES_MAX:
+            link.drop("it relays more at once than fits a message")
+            return
         member = self.members.get(relay.node_id)
         if member is None or member.link is link or not member.link.up:
             return

@@ -5,6 +5,7 @@ from typing import Final
 # the links
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024  # an intent of 2 MiB and its frame; gRPC's own default
 BATCH_BYTES_MAX: Final = 1 << 18  # of frames that are written at once; far below what gRPC takes, and far above a round
+RELAY_BYTES_MAX: Final = 3 * 1024 * 1024  # fits a message with a batch around it: none costs its recipient the link
 LINK_FRAMES_MAX: Final = 4096  # waiting for one party: all sessions' frames of several rounds
 LINK_BYTES_MAX: Final = 32 * 1024 * 1024  # waiting for one party: eight frames at their largest
 LINK_STALL_S: Final = 1.0  # a party that took no frame for so long is the slow one; before, its peer is the loud one

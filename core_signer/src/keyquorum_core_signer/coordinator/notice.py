@@ -11,16 +11,20 @@ class Notice:
     """
 
     def __init__(self) -> None:
-        self._next: asyncio.Future[None] | None = None
+        self._waiters: set[asyncio.Future[None]] = set()
 
     def give(self) -> None:
         """Wake the waiters."""
-        waited_for, self._next = self._next, None
-        if waited_for is not None and not waited_for.done():
-            waited_for.set_result(None)
+        waiters, self._waiters = self._waiters, set()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def wait(self) -> None:
         """Wait for the next change."""
-        if self._next is None:
-            self._next = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._next)  # one waiter's cancellation is not the others'
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)

@@ -87,19 +87,22 @@ class Operation:
             self.stage = Stage(State.FAILED, None).after(Trigger.REOPENED, self._began, deadline)
         else:
             self.stage = Stage(State.KEY_SHARE, deadline)
-        self._note(self._event())
+        event = self._event()
+        self._log.note(self._step(event))
+        self._events.append(event)
 
-    async def follow(self) -> AsyncIterator[OperationEvent]:
-        """All events of this run, from its first to its terminal one."""
+    async def follow(self) -> AsyncIterator[Sequence[OperationEvent]]:
+        """All events of this run, from its first to its terminal one: each time those that have come since."""
         position = self._own
         while True:
-            while position < len(self._events):
-                event = self._events[position]
-                position += 1
-                yield event
-                if event.terminal:
+            events = self._events[position:]
+            if events:
+                position += len(events)
+                yield events
+                if events[-1].terminal:
                     return
-            await self._notice.wait()
+            else:
+                await self._notice.wait()
 
     @property
     def events(self) -> tuple[OperationEvent, ...]:
@@ -107,14 +110,19 @@ class Operation:
         return tuple(self._events)
 
     def advance(
-        self, trigger: Trigger, until: float, *, round_number: int = 0, node_id: str = "", detail: str = ""
+        self, trigger: Trigger, until: float, *, round_number: int = 0, detail: str = "", quietly: bool = False
     ) -> None:
         """Take a step that is not terminal; the new state may last until the monotonic second ``until``.
 
+        Where the next step follows at once, ``quietly`` lets followers hear of both together.
         Raises IllegalTransition, and LateProgress for progress behind the present state's deadline.
         """
         self._enter(self.stage.after(trigger, self._clock.monotonic(), min(until, self.deadline)))
-        self._note(self._event(round_number=round_number, node_id=node_id, detail=detail))
+        event = self._event(round_number=round_number, detail=detail)
+        self._log.note(self._step(event))
+        self._events.append(event)
+        if not quietly:
+            self._notice.give()
 
     async def complete(self, made: Made) -> None:
         """End with a result. A key is on disk before any follower hears of it; signatures are written by then."""
@@ -160,16 +168,13 @@ class Operation:
             _log.exception("an operation's failure could not be stored", operation_id=self.order.operation_id)
         self._publish(event)
 
-    def _event(
-        self, *, round_number: int = 0, node_id: str = "", detail: str = "", failure: Failure | None = None
-    ) -> OperationEvent:
+    def _event(self, *, round_number: int = 0, detail: str = "", failure: Failure | None = None) -> OperationEvent:
         return OperationEvent(
             operation_id=self.order.operation_id,
             sequence=len(self._events) + 1,
             state=self.stage.state,
             time_ms=self._clock.now_ms(),
             round=round_number,
-            node_id=node_id,
             detail=detail,
             failure=failure,
         )
@@ -178,10 +183,6 @@ class Operation:
         now = self._clock.monotonic()
         self._on_stage(self.stage.state, now - self._entered)
         self.stage, self._entered = stage, now
-
-    def _note(self, event: OperationEvent) -> None:
-        self._log.note(self._step(event))
-        self._publish(event)
 
     def _publish(self, event: OperationEvent) -> None:
         self._events.append(event)

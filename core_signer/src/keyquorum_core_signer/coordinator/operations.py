@@ -35,8 +35,8 @@ _log = structlog.get_logger(__name__)
 class Followable(Protocol):
     """An operation that runs, or one that has ended."""
 
-    def follow(self) -> AsyncIterator[OperationEvent]:
-        """The events of its last run, to the terminal one."""
+    def follow(self) -> AsyncIterator[Sequence[OperationEvent]]:
+        """The events of its last run, to the terminal one, as they come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,10 @@ class Ended:
 
     events: Sequence[OperationEvent]
 
-    async def follow(self) -> AsyncIterator[OperationEvent]:
-        """The events of its last run."""
+    async def follow(self) -> AsyncIterator[Sequence[OperationEvent]]:
+        """The events of its last run, at once."""
         begins = max(i for i, event in enumerate(self.events) if event.state is State.KEY_SHARE)
-        for event in self.events[begins:]:
-            yield event
+        yield self.events[begins:]
 
 
 class Operations:

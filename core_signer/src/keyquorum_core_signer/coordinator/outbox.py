@@ -59,6 +59,8 @@ class Outbox:
         while self._waiting and size + self._waiting[0].size <= BATCH_BYTES_MAX:
             size += self._waiting[0].size
             frames.append(self._take())
+        if len(frames) == 1:
+            return first
         return party_pb2.LinkRequest(batch=party_pb2.LinkRequestBatch(frames=frames))
 
     def _take(self) -> party_pb2.LinkRequest:

@@ -4,7 +4,8 @@ The edge converts once: bytes become an :class:`Order`, or are refused before an
 statuses. Whoever calls is one of the roster's gateways, by the certificate that it presented.
 """
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -79,15 +80,15 @@ class SignerEdge(signer_pb2_grpc.SignerServiceServicer):
         self, request: signer_pb2.CreateKeyRequest, context: Call
     ) -> AsyncIterator[signer_pb2.CreateKeyResponse]:
         """Make a key and stream its progress."""
-        async for event in self._follow("create_key", request.intent, request.authorization, context):
-            yield signer_pb2.CreateKeyResponse(events=[event.to_proto()])
+        async for events in self._follow("create_key", request.intent, request.authorization, context):
+            yield signer_pb2.CreateKeyResponse(events=[event.to_proto() for event in events])
 
     async def Sign(  # noqa: N802 - the service's name
         self, request: signer_pb2.SignRequest, context: Call
     ) -> AsyncIterator[signer_pb2.SignResponse]:
         """Sign and stream the progress."""
-        async for event in self._follow("sign", request.intent, request.authorization, context):
-            yield signer_pb2.SignResponse(events=[event.to_proto()])
+        async for events in self._follow("sign", request.intent, request.authorization, context):
+            yield signer_pb2.SignResponse(events=[event.to_proto() for event in events])
 
     async def GetOperation(  # noqa: N802 - the service's name
         self, request: signer_pb2.GetOperationRequest, context: Call
@@ -139,7 +140,7 @@ class SignerEdge(signer_pb2_grpc.SignerServiceServicer):
 
     async def _follow(
         self, kind: Kind, data: bytes, authorization: intent_pb2.Authorization, context: Call
-    ) -> AsyncIterator[OperationEvent]:
+    ) -> AsyncIterator[Sequence[OperationEvent]]:
         await self.edge.admit(context)
         try:
             with self.edge.following():
@@ -147,8 +148,9 @@ class SignerEdge(signer_pb2_grpc.SignerServiceServicer):
                 operation = self.operations.submit(
                     order, time_left_s=_time_left_s(context), traceparent=_traceparent(context)
                 )
-                async for event in operation.follow():
-                    yield event
+                await asyncio.sleep(0)  # a new operation takes its first steps before it is looked at
+                async for events in operation.follow():
+                    yield events
         except OperationFailed as error:
             await abort(context, error.failure)
 
