@@ -96,6 +96,20 @@ async def test_limit_survives_a_restart(store: SqliteShareStore, path: Path) -> 
     await again.close()
 
 
+async def test_limits_of_different_assets_are_read_back_by_asset(store: SqliteShareStore, path: Path) -> None:
+    """After a restart each asset's window holds its own spends only."""
+    await make_key(store)
+    await store.execute(admission(amount=900))
+    await store.execute(admission(amount=50, asset="other"))
+    await store.close()
+    again = await open_store(path)
+    outcome = await again.execute(admission(amount=101))
+    assert isinstance(outcome, c.LimitExceeded)
+    assert outcome.reserved == 900
+    assert isinstance(await again.execute(admission(amount=950, asset="other")), c.Admitted)
+    await again.close()
+
+
 async def test_all_assets_are_reserved_or_none(store: SqliteShareStore) -> None:
     """If the second asset's limit is used up, the first one's is not touched."""
     await make_key(store)

@@ -18,7 +18,7 @@ from keyquorum_core_signer.store.commands import Command, Expired, NotAdmitted
 from keyquorum_core_signer.store.emissions import Claim
 from keyquorum_core_signer.store.ledger import Ledger
 from keyquorum_core_signer.store.limits import CHAIN_CHECKED_AT_OPEN
-from keyquorum_core_signer.store.ownership import Ownership, audit_key, prepare_file
+from keyquorum_core_signer.store.ownership import Ownership, audit_key, prepare_file, sync_folder
 from keyquorum_core_signer.store.ports import (
     AuditRecord,
     Ban,
@@ -190,6 +190,7 @@ def _open(path: Path, party: str, vfs: str | None) -> tuple[Ledger, Reader, Owne
         prepare_file(path)
         writer = schema.open_writer(path, vfs)
         try:
+            sync_folder(path.parent)  # the journal that made the file a WAL database must not come back
             ledger, genesis = _checked_ledger(path, party, writer)
             return ledger, Reader(schema.open_reader(path)), ownership, genesis
         except BaseException:
