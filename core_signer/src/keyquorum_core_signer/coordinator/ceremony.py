@@ -67,10 +67,11 @@ class Setback:
     passing: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Experience:
-    """What the attempts of this operation have shown so far."""
+    """What the attempts of this operation have shown so far, and since when it has been recovering."""
 
+    since: float | None = None
     demerits: Counter[str] = field(default_factory=Counter)
     tried: Tried = field(default_factory=Tried)
     failures: list[Failure] = field(default_factory=list)
@@ -216,6 +217,9 @@ class Ceremony:
         if verdict is not None and verdict.made is not None:
             await self._operation.complete(verdict.made)
             self._activate_laggards(plan, attempt)
+            if self._experience.since is not None:
+                recovery_s = self._setting.clock() - self._experience.since
+                self._setting.metrics.recovered(self._operation.order.kind, recovery_s)
             return None
         if verdict is not None and verdict.failure is not None:
             return Setback(Trigger.PARTY_FAILED, verdict.failure, passing=False)
@@ -259,6 +263,8 @@ class Ceremony:
     def _set_back(self, plan: Plan, attempt: Attempt, setback: Setback) -> None:
         """Step to where another quorum can be tried; raises OperationFailed where none should be."""
         operation, experience = self._operation, self._experience
+        if experience.since is None:
+            experience.since = self._setting.clock()
         (experience.tried.failed if setback.passing else experience.tried.barred).add(attempt.node_ids)
         experience.failures.append(setback.failure)
         self._setting.metrics.recovering(operation.order.kind, setback.trigger.name.lower())

@@ -3,6 +3,7 @@
 What is durable when it is announced, and what a little later, and why: see :mod:`.database`.
 """
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -75,6 +76,7 @@ class OperationLog:
         to its intent, so the same intent sent again can only lead to signatures over the same messages.
         """
         rows = self._database.read("SELECT operation_id, kind, valid_until_ms, state FROM operation WHERE terminal = 0")
+        steps = []
         for operation_id, kind, valid_until_ms, state in rows:
             (last,) = self._database.read("SELECT max(sequence) FROM event WHERE operation_id = ?", (operation_id,))[0]
             failure = Failure(
@@ -84,7 +86,8 @@ class OperationLog:
                 retriable=True,
             )
             event = OperationEvent(operation_id, last + 1, State.FAILED, now_ms, failure=failure)
-            await self.commit(LoggedStep(event, kind, valid_until_ms, None))
+            steps.append(LoggedStep(event, kind, valid_until_ms, None))
+        await asyncio.gather(*(self.commit(step) for step in steps))  # together, so that they share an fsync
         return len(rows)
 
     def prune(self, now_ms: int) -> None:

@@ -18,35 +18,52 @@ class Metrics:
     def __init__(self) -> None:
         self.registry: Final = CollectorRegistry()
         self._operations = Histogram(
-            "keyquorum_operation_seconds",
+            "keyquorum_coordinator_operation_seconds",
             "From an operation's acceptance to its terminal state",
             ("kind", "scheme", "outcome"),
             buckets=_LATENCY_S,
             registry=self.registry,
         )
         self._stages = Histogram(
-            "keyquorum_stage_seconds",
+            "keyquorum_coordinator_stage_seconds",
             "How long operations stay in a state",
             ("kind", "scheme", "stage"),
             buckets=_LATENCY_S,
             registry=self.registry,
         )
         self._recoveries = Counter(
-            "keyquorum_recoveries", "Quorums replaced under the same intent", ("kind", "cause"), registry=self.registry
+            "keyquorum_coordinator_recoveries",
+            "Quorums replaced under the same intent",
+            ("kind", "cause"),
+            registry=self.registry,
         )
         self._stage_of: dict[
             tuple[str, str, State], Histogram
         ] = {}  # a look-up by label costs more than an observation
-        self._in_flight = Gauge("keyquorum_operations_in_flight", "Operations that run now", registry=self.registry)
-        self._sessions = Gauge("keyquorum_sessions_in_flight", "Protocol sessions that run now", registry=self.registry)
+        self._recovered = Histogram(
+            "keyquorum_coordinator_recovery_seconds",
+            "From an operation's first failed quorum to its completion",
+            ("kind",),
+            buckets=_LATENCY_S,
+            registry=self.registry,
+        )
+        self._in_flight = Gauge(
+            "keyquorum_coordinator_operations_in_flight", "Operations that run now", registry=self.registry
+        )
+        self._sessions = Gauge(
+            "keyquorum_coordinator_sessions_in_flight", "Protocol sessions that run now", registry=self.registry
+        )
         self._breakers = Gauge(
-            "keyquorum_breaker_state", "0 closed, 1 half open, 2 open", ("party",), registry=self.registry
+            "keyquorum_coordinator_breaker_state", "0 closed, 1 half open, 2 open", ("party",), registry=self.registry
         )
         self._trips = Counter(
-            "keyquorum_breaker_trips", "How often a party's breaker opened", ("party",), registry=self.registry
+            "keyquorum_coordinator_breaker_trips",
+            "How often a party's breaker opened",
+            ("party",),
+            registry=self.registry,
         )
         self._connected = Gauge(
-            "keyquorum_party_connected", "Whether the link stands", ("party",), registry=self.registry
+            "keyquorum_coordinator_party_connected", "Whether the link stands", ("party",), registry=self.registry
         )
 
     def operation_began(self) -> None:
@@ -76,6 +93,10 @@ class Metrics:
     def recovering(self, kind: str, cause: str) -> None:
         """A quorum failed and may be replaced."""
         self._recoveries.labels(kind, cause).inc()
+
+    def recovered(self, kind: str, seconds: float) -> None:
+        """An operation is complete although a quorum failed, so long after that."""
+        self._recovered.labels(kind).observe(seconds)
 
     def breaker_changed(self, node_id: str, state: BreakerState) -> None:
         """A party's breaker changed."""
