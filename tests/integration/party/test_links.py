@@ -1,18 +1,25 @@
 """Streams against one party: what a coordinator, or a peer through it, cannot make the party hold or stop doing."""
 
 import asyncio
+import copy
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import apsw
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from keyquorum_core_signer.intents.certificate import parse_certificate
+from keyquorum_core_signer.wire.identity import IdentityKey
 from keyquorum_protos.party.v1 import party_pb2, party_pb2_grpc
 from support.cell import Cell
-from support.hostile_coordinator import HostileCoordinator, channel_to
+from support.hostile_coordinator import HostileCoordinator, channel_to, raw_intent
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+QUORUM = ("party-1", "party-2")
 
 
 async def opened(cell: Cell, channel: grpc.aio.Channel, frames: asyncio.Queue[party_pb2.LinkRequest]) -> grpc.aio.Call:
@@ -38,18 +45,18 @@ async def test_streams_that_nobody_reads_are_ended(cell: Cell) -> None:
     before = log().count("link opened") - log().count("link closed")
     flood = party_pb2.LinkRequest(
         batch=party_pb2.LinkRequestBatch(
-            frames=[party_pb2.LinkRequest(start=party_pb2.StartSession(route=route)) for route in range(3000)]
+            frames=[party_pb2.LinkRequest(start=party_pb2.StartSession(route=route)) for route in range(20_000)]
         )
     )
     async with channel_to(cell, "party-1", cell.coordinator) as channel:
         calls = []
-        for _ in range(4):
+        for _ in range(3):
             frames: asyncio.Queue[party_pb2.LinkRequest] = asyncio.Queue()
             calls.append(await opened(cell, channel, frames))
-            for _ in range(4):
+            for _ in range(3):
                 frames.put_nowait(flood)
-            await asyncio.sleep(1)
-        async with asyncio.timeout(10):
+            await asyncio.sleep(2)
+        async with asyncio.timeout(20):
             while log().count("link opened") - log().count("link closed") > before + 1:
                 await asyncio.sleep(0.2)
         for call in calls:
@@ -97,3 +104,43 @@ async def test_a_long_batch_leaves_others_their_turn(cell: Cell) -> None:
                 worst = max(worst, time.monotonic() - asked)
         assert worst < 1.5, worst
     assert len(log()) - length < 10_000
+
+
+async def test_more_questions_than_may_run_at_once_are_refused_one_by_one(cell: Cell) -> None:
+    """A gateway that asks for a thousand addresses at once does not end the link that everybody's sessions are on."""
+    async with HostileCoordinator(cell).connected() as coordinator:
+        key_id = parse_certificate((await coordinator.create_key()).certificate).key_id
+        running = coordinator.start(QUORUM, *raw_intent(cell, key_id, b"in the middle of it"), deadline_ms=20_000)
+        answers = await asyncio.gather(*(coordinator.attest("party-1", key_id, (place,)) for place in range(1000)))
+        assert {answer.error.code for answer in answers} == {"", "overloaded"}
+        for result in running.values():
+            assert (await result).signatures
+
+
+async def test_a_flood_of_denials_does_not_fill_the_disk(cell: Cell) -> None:
+    """Intents under keys of the attacker's own leave so many audit rows, and no more; who may order is served as before."""
+    store = cell.parties["party-1"].folder / "shares.db"
+    stranger = copy.copy(cell)
+    stranger.initiator = IdentityKey.generate()
+    async with HostileCoordinator(cell).connected() as coordinator:
+        key_id = parse_certificate((await coordinator.create_key()).certificate).key_id
+        before = denials(store)
+        for _ in range(40):
+            orders = [raw_intent(stranger, key_id, b"mine") for _ in range(30)]
+            waiting = [coordinator.start(QUORUM, *order) for order in orders]
+            for results in waiting:
+                for result in results.values():
+                    assert (await result).error.code == "policy-denied"
+        assert denials(store) - before < 1150
+        results = await coordinator.run(QUORUM, *raw_intent(cell, key_id, b"ours"))
+        assert all(result.signatures for result in results.values())
+
+
+def denials(store: Path) -> int:
+    """How many audit rows say that something was denied."""
+    connection = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        ((count,),) = connection.execute("SELECT count(*) FROM audit WHERE action = 'denied'")
+    finally:
+        connection.close()
+    return int(count)

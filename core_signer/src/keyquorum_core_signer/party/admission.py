@@ -6,6 +6,7 @@ and its own policy copy decide; the operation log then binds the operation id to
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from keyquorum_core_signer.codecs.errors import CodecError, CodecRejected
 from keyquorum_core_signer.codecs.pool import CodecPool
@@ -22,7 +23,9 @@ from keyquorum_core_signer.intents.intent import (
     verify_authorization,
 )
 from keyquorum_core_signer.intents.roster import Roster
+from keyquorum_core_signer.party.allowance import Allowance
 from keyquorum_core_signer.party.keyring import ActiveKey, Keyring
+from keyquorum_core_signer.party.metrics import DENIALS_UNRECORDED
 from keyquorum_core_signer.party.refusal import (
     INTENT_INVALID,
     INTERNAL,
@@ -34,6 +37,10 @@ from keyquorum_core_signer.party.refusal import (
 from keyquorum_core_signer.store import commands
 from keyquorum_core_signer.store.ports import ShareStore
 from keyquorum_protos.signer.v1 import intent_pb2
+
+# A denial costs its author one signature by a key of its own making, and us an audit row of half a kilobyte for ever.
+DENIALS_AT_ONCE: Final = 1000
+DENIALS_PER_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,7 @@ class Admission:
         self._keyring = keyring
         self._codecs = codecs
         self._now_ms = now_ms
+        self._denials = Allowance(DENIALS_AT_ONCE, DENIALS_PER_S)
 
     def read(self, data: bytes, authorization: intent_pb2.Authorization) -> Ordered:
         """Parse an intent and prove its initiator; :class:`Refusal` otherwise. Cheap, and leaves no trace."""
@@ -169,6 +177,10 @@ class Admission:
                 raise Refusal(KEY_NOT_FOUND, "the key is not in the state that this needs")
 
     async def _record_denial(self, ordered: Ordered, refusal: Refusal) -> None:
+        """Leave the audit row, unless there have been so many of late that somebody is filling our disk."""
+        if not self._denials.take(self._now_ms()):
+            DENIALS_UNRECORDED.inc()
+            return
         intent = ordered.intent
         await self._store.execute(
             commands.RecordDenial(

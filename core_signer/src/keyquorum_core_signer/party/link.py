@@ -148,9 +148,9 @@ class Link:
             case "peers":
                 self._mesh.reach(frame.peers.node_ids)
             case "attest":
-                self._spawn(self._attest(frame.attest))
+                self._answer_attest(frame.attest)
             case "activate":
-                self._spawn(self._activate(frame.activate))
+                self._answer_activate(frame.activate)
             case other:
                 self._ignore(other or "unknown")
 
@@ -246,6 +246,21 @@ class Link:
         error = refusal.to_proto(signer_pb2.OPERATION_STATE_PREPARE_SIGN)
         self.send(party_pb2.LinkResponse(result=party_pb2.SessionResult(route=route, error=error)))
 
+    def _answer_attest(self, request: party_pb2.AttestAddress) -> None:
+        if self._busy():
+            full = Refusal(OVERLOADED, "this party attests as much at once as it may", retriable=True)
+            error = full.to_proto(signer_pb2.OPERATION_STATE_UNSPECIFIED)
+            self.send(party_pb2.LinkResponse(attested=party_pb2.Attested(route=request.route, error=error)))
+        else:
+            self._spawn(self._attest(request))
+
+    def _answer_activate(self, request: party_pb2.ActivateKey) -> None:
+        if self._busy():
+            busy = party_pb2.KeyActivated(detail="this party activates as much at once as it may")
+            self.send(party_pb2.LinkResponse(activated=busy))
+        else:
+            self._spawn(self._activate(request))
+
     async def _attest(self, request: party_pb2.AttestAddress) -> None:
         answer = party_pb2.Attested(route=request.route)
         try:
@@ -312,10 +327,10 @@ class Link:
         changed = party_pb2.ChannelsChanged(node_ids=standing)
         self.send(party_pb2.LinkResponse(channels=changed))
 
+    def _busy(self) -> bool:
+        return len(self._tasks) > self._services.limits.sessions
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        if len(self._tasks) >= self._services.limits.sessions:
-            work.close()
-            raise LinkOverflow
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

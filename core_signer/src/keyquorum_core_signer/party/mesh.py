@@ -19,7 +19,7 @@ HANDSHAKE_S_MAX = 5.0  # three flights through a healthy relay take milliseconds
 HANDSHAKES_BEGUN_MAX = (
     16  # per peer in HANDSHAKE_S_MAX: each costs milliseconds, and whoever carries bytes can ask for one
 )
-RETIRED_S_MAX = 60.0  # longer than any session may take
+RETIRED_S_MAX = 120.0  # no session may take longer
 RETIRED_MAX = 4  # per peer: an honest one renews every hour, and after what broke
 
 

@@ -11,5 +11,8 @@ SESSION_SECONDS: Final = Histogram(
     ["kind"],
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20),
 )
+DENIALS_UNRECORDED: Final = Counter(
+    "keyquorum_party_denials_unrecorded_total", "Denials beyond those that the audit log takes in a while"
+)
 LINKS: Final = Gauge("keyquorum_party_links", "Coordinators whose link is open")
 CHANNELS: Final = Gauge("keyquorum_party_channels", "Pairwise channels that stand", ["coordinator"])

@@ -8,6 +8,7 @@ import asyncio
 import importlib.metadata
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -17,6 +18,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
+from keyquorum_core_signer.codecs.answers import Description
 from keyquorum_core_signer.codecs.errors import CodecError
 from keyquorum_core_signer.codecs.pool import CodecPool
 from keyquorum_core_signer.codecs.worker import WorkerLimits
@@ -91,7 +93,7 @@ async def _serve(config: PartyConfig) -> int:
         _report_hardening(config, pool)
         codecs = CodecPool(config.codecs, WorkerLimits(answer_s=config.deadlines.codec_ms / 1000))
         stack.push_async_callback(codecs.close)
-        await codecs.start()
+        _report_confinement(await codecs.start())
         kek = await open_kek(config.kek, read_secret)
         stack.push_async_callback(kek.close)
         store = await SqliteShareStore.open(config.store.path, config.node_id)
@@ -169,6 +171,14 @@ async def _listen(config: PartyConfig, roster: Roster, service: PartyService) ->
 def now_ms() -> int:
     """Milliseconds since the Unix epoch."""
     return time.time_ns() // 1_000_000
+
+
+def _report_confinement(codecs: Iterable[Description]) -> None:
+    """Say which walls each codec has; one that is open lets the codec read what this party's own user can."""
+    for codec in codecs:
+        missing = sorted(wall for wall, state in codec.confinement.items() if state in {"open", "kept"})
+        log = _log.warning if missing else _log.info
+        log("codec loaded", codec=codec.ref.name, version=codec.ref.version, walls_missing=", ".join(missing) or "none")
 
 
 def _report_hardening(config: PartyConfig, pool: WorkerPool) -> None:
