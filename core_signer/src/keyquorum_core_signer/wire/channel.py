@@ -41,6 +41,7 @@ from keyquorum_core_signer.wire.certificates import (
 from keyquorum_core_signer.wire.identity import IdentityKey
 
 FRAME_BYTES_MAX: Final = (1 << 20) + (1 << 10)  # the largest protocol message with the envelope around it
+FRAMES_AT_ONCE_MAX: Final = 128  # an honest end hands over one or a few; a million of one byte would stop the host
 HANDSHAKE_BYTES_MAX: Final = 1 << 14  # one flight with an Ed25519 leaf is under 2 KB; before it ends nobody is known
 AGE_S_MAX: Final = 3600.0  # how much traffic one stolen set of traffic keys opens
 RECORDS_MAX: Final = 1 << 23  # RFC 8446, 5.5 allows 2^24.5 under one AES-GCM key
@@ -245,6 +246,8 @@ class PairwiseChannel:
                 raise ChannelError("a frame is longer than a frame can be")
             if len(self._frames) < start + length:
                 break
+            if len(found) == FRAMES_AT_ONCE_MAX:
+                raise ChannelError("more frames at once than an honest end sends")
             at = start + length
             self._accept_frame(bytes(self._frames[start:at]), found)
         del self._frames[:at]

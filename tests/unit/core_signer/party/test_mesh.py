@@ -21,7 +21,7 @@ from keyquorum_core_signer.party.mesh import (
 )
 from keyquorum_core_signer.wire import channel
 from keyquorum_core_signer.wire.certificates import ChannelBinding, Credentials, Role, identity_certificate
-from keyquorum_core_signer.wire.channel import AGE_S_MAX, ChannelError, PairwiseChannel, PinnedPeer
+from keyquorum_core_signer.wire.channel import AGE_S_MAX, FRAMES_AT_ONCE_MAX, ChannelError, PairwiseChannel, PinnedPeer
 from keyquorum_core_signer.wire.identity import IdentityKey
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
@@ -272,3 +272,15 @@ def test_a_peers_odd_certificate_ends_its_handshake_and_nothing_else(net: Net, m
     net.meshes["b"].send("a", b"still here")
     net.settle()
     assert net.received["a"] == [b"still here"]
+
+
+def test_a_flood_of_tiny_frames_costs_the_peer_its_channel(net: Net) -> None:
+    """A message of a million frames would keep the host from everybody else for seconds."""
+    flooding = net.meshes["a"]._peers["b"].standing
+    assert flooding is not None
+    channel_id, end = flooding
+    for _ in range(FRAMES_AT_ONCE_MAX + 1):
+        end.send(b"x")
+    net.meshes["b"].receive("a", channel_id, end.drain())
+    assert net.received["b"] == []
+    assert net.meshes["b"].standing() == ()
