@@ -88,6 +88,7 @@ class CoordinatorDouble(signer_pb2_grpc.SignerServiceServicer, wallet_pb2_grpc.W
         self.identities = identities
         self.codec = codec
         self.behaviour = Behaviour()
+        self.schemes = {"eddsa_ed25519"}
         self.connected = set(identities)
         self.keys: dict[str, Ed25519PrivateKey] = {}
         self.children: dict[tuple[str, tuple[int, ...]], Ed25519PrivateKey] = {}
@@ -212,6 +213,8 @@ class CoordinatorDouble(signer_pb2_grpc.SignerServiceServicer, wallet_pb2_grpc.W
         command = intent.command
         if failure is None and isinstance(command, Sign) and command.key_id not in self.keys:
             failure = ("key-not-found", False)
+        if failure is None and isinstance(command, CreateKey) and command.scheme not in self.schemes:
+            failure = ("scheme-unavailable", False)
         if failure is not None:
             code, retriable = failure
             stage = signer_pb2.OPERATION_STATE_PREPARE_SIGN

@@ -72,7 +72,7 @@ def _schemas(endpoints: list[Endpoint]) -> tuple[Mapping[tuple[type[BaseModel], 
     for endpoint in endpoints:
         if endpoint.body is not None:
             wanted[endpoint.body, "validation"] = None
-        for model in endpoint.responses.values():
+        for model in (*endpoint.responses.values(), endpoint.event):
             if isinstance(model, type):
                 wanted[model, "serialization"] = None
     references, definitions = models_json_schema(list(wanted), ref_template=_REF)
@@ -153,7 +153,9 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
 def _responses(endpoint: Endpoint, schemas: Mapping[tuple[type[BaseModel], str], Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, model in endpoint.responses.items():
-        if isinstance(model, str):
+        if endpoint.event is not None:
+            content = {model: {"schema": _event_schema(schemas[endpoint.event, "serialization"])}}
+        elif isinstance(model, str):
             content = {model: {"schema": {"type": "string"}}}
         else:
             content = {"application/json": {"schema": schemas[model, "serialization"]}}
@@ -165,6 +167,20 @@ def _responses(endpoint: Endpoint, schemas: Mapping[tuple[type[BaseModel], str],
             "content": {MEDIA_TYPE: {"schema": schemas[ProblemModel, "serialization"]}},
         }
     return dict(sorted(responses.items()))
+
+
+def _event_schema(data: Any) -> dict[str, Any]:
+    """One server-sent event; its data is JSON in a string."""
+    return {
+        "type": "object",
+        "description": "One event of the stream.",
+        "properties": {
+            "id": {"type": "string", "description": "The event's sequence number, for Last-Event-ID."},
+            "event": {"type": "string", "description": "The stage that was reached."},
+            "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
+        },
+        "required": ["id", "event", "data"],
+    }
 
 
 def _problem_statuses(endpoint: Endpoint) -> set[int]:

@@ -67,6 +67,7 @@ CATALOGUE: Final[Mapping[str, Kind]] = {
     "signature-invalid": Kind(422, "A signature does not verify"),
     "unsupported-operation": Kind(422, "The chain does not offer this"),
     "chain-unavailable": Kind(503, "The chain's node cannot be reached", retriable=True),
+    "invalid-configuration": Kind(500, "The chain is not configured correctly"),
     "chain-error": Kind(502, "The chain's adapter failed"),
     "outcome-unknown": Kind(502, "It is not known whether it happened"),
     "adapter-refused": Kind(502, "The adapter built something else than what was asked for"),

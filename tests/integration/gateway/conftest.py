@@ -1,12 +1,24 @@
 """A gateway in front of a coordinator double, per test."""
 
+import logging
 import sys
 
 import pytest
+import structlog
 
 from support.fake_distributions import TOY_SITE
 
 sys.path.insert(0, str(TOY_SITE))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _terse_logs():
+    """Errors alone, without the values of local variables."""
+    structlog.configure(
+        processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 @pytest.fixture

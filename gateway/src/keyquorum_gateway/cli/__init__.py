@@ -2,11 +2,7 @@
 
 import click
 
-from keyquorum_gateway.cli.keys import keys
-from keyquorum_gateway.cli.operations import operations
-from keyquorum_gateway.cli.platform import chains, parties, plugins
-from keyquorum_gateway.cli.verify import verify
-from keyquorum_gateway.cli.wallets import wallets
+from keyquorum_gateway.cli import keys, operations, platform, verify, wallets
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -18,5 +14,13 @@ def main() -> None:
     """
 
 
-for command in (plugins, chains, parties, operations, wallets, verify, keys):
+for command in (
+    platform.plugins,
+    platform.chains,
+    platform.parties,
+    operations.operations,
+    wallets.wallets,
+    verify.verify,
+    keys.keys,
+):
     main.add_command(command)

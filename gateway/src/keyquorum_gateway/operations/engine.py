@@ -163,6 +163,11 @@ class OperationEngine:
             live.settled.set()
         return live if live.operation.tenant_id == tenant_id else None
 
+    @property
+    def live_count(self) -> int:
+        """Operations in memory: those that have not ended, or whose end is not stored yet."""
+        return len(self._live)
+
     def freshest(self, operation: Operation) -> Operation:
         """The running state of a stored operation, if it is running."""
         live = self._live.get(operation.id)

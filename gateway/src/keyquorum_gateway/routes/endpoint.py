@@ -48,6 +48,7 @@ class Endpoint:
     problems: tuple[int, ...] = ()
     waits: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    event: type[BaseModel] | None = None  # what each server-sent event's data is
 
     @property
     def name(self) -> str:

@@ -160,5 +160,6 @@ ENDPOINTS: Final = (
         responses={200: "text/event-stream"},
         problems=(400, 404, 503),
         headers={"Last-Event-ID": "Resume after this event."},
+        event=EventModel,
     ),
 )

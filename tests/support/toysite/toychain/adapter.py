@@ -1,15 +1,15 @@
 """The toy chain's adapter: honest, unless its ledger's switches say otherwise."""
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from toychain.codec import FEE, ToyCodec
-from toychain.ledger import LEDGERS
-
 from keyquorum_plugin_api.chain import Balance, ChainAdapter, ChainInfo, TransactionState, TransactionStatus
 from keyquorum_plugin_api.codec import SignedTransaction, TransferIntent, UnsignedTransaction
-from keyquorum_plugin_api.errors import ChainUnavailable, InsufficientFunds, UnsupportedAsset
+from keyquorum_plugin_api.errors import ChainUnavailable, InsufficientFunds, InvalidPayload, UnsupportedAsset
+from toychain.codec import FEE, ToyCodec
+from toychain.ledger import LEDGERS
 
 ENDED = {TransactionState.CONFIRMED, TransactionState.FAILED, TransactionState.EXPIRED}
 
@@ -69,8 +69,10 @@ class ToyAdapter(ChainAdapter):
         return await super().sign(unsigned)
 
     async def submit(self, signed: SignedTransaction) -> str:
-        """Broadcast."""
+        """Broadcast what is a toy transaction of that id."""
         self._reach()
+        if hashlib.sha256(signed.raw).hexdigest() != signed.txid or not signed.raw[64:].startswith(b"{"):
+            raise InvalidPayload("not a toy transaction, or one with another id")
         self.ledger.submitted.append(signed.raw)
         if self.ledger.submit_errors:
             raise self.ledger.submit_errors.pop(0)
