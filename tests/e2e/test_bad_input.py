@@ -43,7 +43,7 @@ BAD_TRANSFERS = {
     "the balance without the fee": ({"amount": str(COINS)}, 422, "insufficient-funds"),
     "unknown field": ({"speed": "fast"}, 422, "validation-failed"),
     "missing field": ({"destination": None}, 422, "validation-failed"),
-    `4, "not-found"),
+    "unknown account": ({"account_id": "acc_00000000000000000000000000000000"}, 404, "not-found"),
     "asset of another chain": ({"asset": "eip155:1/slip44:60"}, 422, "unsupported-asset"),
 }
 

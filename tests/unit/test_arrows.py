@@ -5,6 +5,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -70,7 +71,8 @@ DISTRIBUTIONS = sorted(
 )
 
 
-def imported(source: str) -> set[str]:
+@cache
+def imported(source: str) -> frozenset[str]:
     """Every module that a source text imports, at any depth of it; relative imports are a violation of their own."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
@@ -80,7 +82,7 @@ def imported(source: str) -> set[str]:
             if node.level or node.module is None:
                 raise ValueError("relative import")
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    return frozenset(found)
 
 
 def violations(source: str, rule: Arrow) -> list[str]:

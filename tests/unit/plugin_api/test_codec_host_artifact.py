@@ -109,8 +109,9 @@ def test_code_outside_of_the_package_cannot_be_pinned(tmp_path):
             hash_of(folder)
 
 
-def test_a_codec_is_found_by_its_one_name(tmp_path):
+def test_a_codec_is_found_by_its_one_name(tmp_path, monkeypatch):
     """None and several are both errors; a folder is searched alone."""
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if not entry.endswith("toysite")])
     install_codec(tmp_path / "one")
     distribution, entry_point = find_codec("toy", tmp_path / "one")
     assert (distribution.version, entry_point.value) == ("1.0", "kq_toy.codec:ToyCodec")
