@@ -37,15 +37,18 @@ _X32_BIT: Final = 0x40000000
 class _Architecture:
     audit: int
     clone: int
+    prlimit: int
     denied: tuple[int, ...]
 
 
-_COMMON: Final = (424, 425, 426, 427, 434)  # pidfd_send_signal, io_uring_{setup,enter,register}, pidfd_open
+# pidfd_send_signal, io_uring_{setup,enter,register}, pidfd_open, pidfd_getfd, process_madvise, process_mrelease
+_COMMON: Final = (424, 425, 426, 427, 434, 438, 440, 448)
 
 _ARCHITECTURES: Final = {
     "x86_64": _Architecture(
         audit=0xC000003E,
         clone=56,
+        prlimit=302,
         denied=(
             *(41, 53),  # socket, socketpair
             *(57, 58, 59, 322),  # fork, vfork, execve, execveat
@@ -53,12 +56,23 @@ _ARCHITECTURES: Final = {
             *(272, 308, 165, 155, 161),  # unshare, setns, mount, pivot_root, chroot
             *(321, 298, 323, 319, 304),  # bpf, perf_event_open, userfaultfd, memfd_create, open_by_handle_at
             *(248, 249, 250),  # add_key, request_key, keyctl
+            *(
+                141,
+                142,
+                144,
+                203,
+                251,
+                314,
+            ),  # setpriority, sched_{setparam,setscheduler,setaffinity}, ioprio_set, sched_setattr
+            *(256, 279, 312),  # migrate_pages, move_pages, kcmp
+            *(29, 64, 68, 240),  # shmget, semget, msgget, mq_open
             *_COMMON,
         ),
     ),
     "aarch64": _Architecture(
         audit=0xC00000B7,
         clone=220,
+        prlimit=261,
         denied=(
             *(198, 199),  # socket, socketpair
             *(221, 281),  # execve, execveat
@@ -66,6 +80,16 @@ _ARCHITECTURES: Final = {
             *(97, 268, 40, 41, 51),  # unshare, setns, mount, pivot_root, chroot
             *(280, 241, 282, 279, 265),  # bpf, perf_event_open, userfaultfd, memfd_create, open_by_handle_at
             *(217, 218, 219),  # add_key, request_key, keyctl
+            *(
+                140,
+                118,
+                119,
+                122,
+                30,
+                274,
+            ),  # setpriority, sched_{setparam,setscheduler,setaffinity}, ioprio_set, sched_setattr
+            *(238, 239, 272),  # migrate_pages, move_pages, kcmp
+            *(194, 190, 186, 180),  # shmget, semget, msgget, mq_open
             *_COMMON,
         ),
     ),
@@ -96,6 +120,12 @@ def _program(architecture: _Architecture, *, x32: bool) -> Iterator[bytes]:
         _instruction(_RETURN, _ALLOW),
     ]
     yield from _when(_EQUAL, architecture.clone, then=only_threads)
+    only_oneself = [  # the limits of the party that we serve are within reach of its user otherwise
+        _instruction(_LOAD, _FIRST_ARGUMENT_OFFSET),
+        *_when(_EQUAL, 0, otherwise=[_instruction(_RETURN, _DENY)]),
+        _instruction(_RETURN, _ALLOW),
+    ]
+    yield from _when(_EQUAL, architecture.prlimit, then=only_oneself)
     yield _instruction(_RETURN, _ALLOW)
 
 
