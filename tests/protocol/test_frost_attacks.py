@@ -11,8 +11,8 @@ from keyquorum_core_signer.groups.suites import FROST_ED25519, FROST_SECP256K1, 
 from keyquorum_core_signer.primitives.shamir import lagrange
 from keyquorum_core_signer.protocols.errors import EchoMismatch, ProtocolAbort, ProtocolMisuse
 from keyquorum_core_signer.protocols.frost.messages import FrostCommitments, FrostShares, NonceCommitment
-from keyquorum_core_signer.protocols.frost.nonces import NoncePair
-from keyquorum_core_signer.protocols.frost.sign import MESSAGE_BYTES_MAX, MESSAGES_MAX, prepare, sign, signature_share
+from keyquorum_core_signer.protocols.frost.rfc9591 import draw_nonces, prepare
+from keyquorum_core_signer.protocols.frost.sign import MESSAGE_BYTES_MAX, MESSAGES_MAX, sign
 from keyquorum_core_signer.protocols.keys import KeyShare
 from keyquorum_core_signer.protocols.messages import codec_for
 from keyquorum_core_signer.protocols.rounds import Inbox, PartyId
@@ -54,26 +54,26 @@ def off_by_one(message, _):
 def test_nonces_are_taken_once(suite):
     """The second use of a nonce pair raises, whatever it is for, and leaves nothing behind."""
     share = shares_of(suite, 2, 3)[0]
-    nonces = NoncePair(suite, share.secret, seeded_rng(1))
-    other = NoncePair(suite, share.secret, seeded_rng(2))
+    nonces = draw_nonces(suite, share.secret, seeded_rng(1))
+    other = draw_nonces(suite, share.secret, seeded_rng(2))
     commitments = {PartyId(1): other.commitment, share.party: nonces.commitment}
     for message, outcome in ((b"pay", None), (b"pay", ProtocolMisuse), (b"another", ProtocolMisuse)):
         package = prepare(suite, share.public.public_key, message, commitments)
         if outcome is None:
-            signature_share(package, share.party, nonces, share.secret)
+            package.signature_share(share.party, nonces, share.secret, suite.group.scalar(1))
         else:
             with pytest.raises(outcome):
-                signature_share(package, share.party, nonces, share.secret)
+                package.signature_share(share.party, nonces, share.secret, suite.group.scalar(1))
 
 
 @each_suite
 def test_nonces_are_gone_before_the_share_is_made(suite):
     """A failure in the middle of signing leaves no nonce to be used again."""
     share = shares_of(suite, 2, 3)[0]
-    nonces = NoncePair(suite, share.secret, seeded_rng(1))
+    nonces = draw_nonces(suite, share.secret, seeded_rng(1))
     package = prepare(suite, share.public.public_key, b"pay", {share.party: nonces.commitment})
     with pytest.raises(KeyError):
-        signature_share(package, PartyId(99), nonces, share.secret)
+        package.signature_share(PartyId(99), nonces, share.secret, suite.group.scalar(1))
     with pytest.raises(ProtocolMisuse):
         nonces.take()
 
@@ -81,7 +81,7 @@ def test_nonces_are_gone_before_the_share_is_made(suite):
 @each_suite
 def test_nonces_cannot_be_multiplied(suite):
     """A copy would be a second use."""
-    nonces = NoncePair(suite, suite.group.scalar(5), seeded_rng(1))
+    nonces = draw_nonces(suite, suite.group.scalar(5), seeded_rng(1))
     for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError):
             attempt(nonces)
@@ -91,7 +91,7 @@ def test_nonces_cannot_be_multiplied(suite):
 def test_nonces_depend_on_the_share_and_on_randomness(suite):
     """RFC 9591's hedge: neither a known generator nor a known share gives a nonce away."""
     pairs = [
-        NoncePair(suite, suite.group.scalar(secret), seeded_rng(seed)).take() for secret in (5, 6) for seed in (1, 2)
+        draw_nonces(suite, suite.group.scalar(secret), seeded_rng(seed)).take() for secret in (5, 6) for seed in (1, 2)
     ]
     assert len({nonce.value for pair in pairs for nonce in pair}) == 8
 
@@ -215,7 +215,7 @@ def test_list_hash_covers_messages_paths_and_session(suite):
     for messages, changes in variations:
         program = sign_programs(suite, shares, messages, **changes)[PartyId(1)]
         next(program)
-        peer = NoncePair(suite, suite.group.scalar(5), seeded_rng(1)).commitment
+        peer = draw_nonces(suite, suite.group.scalar(5), seeded_rng(1)).commitment
         seen.add(program.send(Inbox({PartyId(2): FrostCommitments((peer,))})).to_all.seen)
     assert len(seen) == len(variations)
 
@@ -296,7 +296,7 @@ def test_identity_as_group_commitment(base):
             return self.group.scalar(1)
 
     suite = Constant()
-    pair = NoncePair(suite, suite.group.scalar(5), seeded_rng(1)).commitment
+    pair = draw_nonces(suite, suite.group.scalar(5), seeded_rng(1)).commitment
     opposite = NonceCommitment(-pair.hiding, -pair.binding)
     with pytest.raises(ProtocolAbort, match="identity"):
         prepare(suite, suite.group.generator, b"pay", {PartyId(1): pair, PartyId(2): opposite})
@@ -305,7 +305,7 @@ def test_identity_as_group_commitment(base):
 @each_suite
 def test_binding_factors_bind_everything(suite):
     """Key, message, each commitment and the signer change every binding factor."""
-    pairs = [NoncePair(suite, suite.group.scalar(5), seeded_rng(i)).commitment for i in range(4)]
+    pairs = [draw_nonces(suite, suite.group.scalar(5), seeded_rng(i)).commitment for i in range(4)]
     G = suite.group.generator
     lists = [
         {1: pairs[0], 2: pairs[1]},

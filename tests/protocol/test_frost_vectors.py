@@ -7,8 +7,8 @@ import pytest
 from keyquorum_core_signer.groups.suites import FROST_ED25519, FROST_SECP256K1
 from keyquorum_core_signer.primitives import shamir, vss
 from keyquorum_core_signer.protocols.frost.messages import FrostCommitments, FrostShares, NonceCommitment
-from keyquorum_core_signer.protocols.frost.nonces import generate_nonce
-from keyquorum_core_signer.protocols.frost.sign import binding_factor_inputs, prepare, sign
+from keyquorum_core_signer.protocols.frost.rfc9591 import binding_factor_inputs, generate_nonce, prepare
+from keyquorum_core_signer.protocols.frost.sign import sign
 from keyquorum_core_signer.protocols.keys import KeyShare, PublicKeyPackage
 from keyquorum_core_signer.protocols.rounds import Inbox
 from support.committee import context

@@ -10,7 +10,7 @@ from keyquorum_core_signer.primitives.sealed import SealingKey
 from keyquorum_core_signer.protocols.dkg.complaint import ShareComplaint
 from keyquorum_core_signer.protocols.dkg.keygen import keygen
 from keyquorum_core_signer.protocols.dkg.messages import KeygenCommitment
-from keyquorum_core_signer.protocols.frost.nonces import NoncePair
+from keyquorum_core_signer.protocols.frost.rfc9591 import draw_nonces
 from keyquorum_core_signer.protocols.frost.sign import sign
 from keyquorum_core_signer.protocols.keys import encode_share
 from keyquorum_core_signer.protocols.messages import codec_for
@@ -65,7 +65,7 @@ def test_the_search_sees(suite):
 def test_reprs(suite):
     """Shares, nonces, checkpoints, exchanges, inboxes and complaints say what they are, not what they hide."""
     share = shares_of(suite, 2, 3)[0]
-    nonces = NoncePair(suite, share.secret, seeded_rng(1))
+    nonces = draw_nonces(suite, share.secret, seeded_rng(1))
     things = [
         share,
         share.secret,

@@ -1,19 +1,10 @@
 """Nonces that can be used once."""
 
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from keyquorum_core_signer.groups.ciphersuite import Scalar
-from keyquorum_core_signer.groups.suites import FrostSuite
 from keyquorum_core_signer.protocols.errors import ProtocolMisuse
 from keyquorum_core_signer.protocols.frost.messages import NonceCommitment
-from keyquorum_core_signer.protocols.rounds import Rng
-
-_RANDOM_LENGTH: Final = 32
-
-
-def generate_nonce(suite: FrostSuite, secret: Scalar, rng: Rng) -> Scalar:
-    """RFC 9591 section 4.1: H3(random || secret), so that a weak generator alone does not give the key away."""
-    return suite.h3(rng(_RANDOM_LENGTH) + secret.to_bytes())
 
 
 class NoncePair:
@@ -21,10 +12,11 @@ class NoncePair:
 
     __slots__ = ("_pair", "commitment")
 
-    def __init__(self, suite: FrostSuite, secret: Scalar, rng: Rng) -> None:
-        hiding, binding = generate_nonce(suite, secret, rng), generate_nonce(suite, secret, rng)
+    def __init__(self, hiding: Scalar, binding: Scalar) -> None:
+        if hiding.is_zero() or binding.is_zero():
+            raise ProtocolMisuse("a nonce is zero")
         self._pair: tuple[Scalar, Scalar] | None = (hiding, binding)
-        self.commitment = NonceCommitment(suite.group.base_multiply(hiding), suite.group.base_multiply(binding))
+        self.commitment = NonceCommitment(*(nonce.group.base_multiply(nonce) for nonce in (hiding, binding)))
 
     def take(self) -> tuple[Scalar, Scalar]:
         """The nonces, which are gone from here before anything is computed with them."""

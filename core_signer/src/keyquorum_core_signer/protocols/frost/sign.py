@@ -1,18 +1,21 @@
-"""FROST: two-round threshold Schnorr signatures, RFC 9591. Every signer is also an aggregator."""
+"""FROST: two-round threshold Schnorr signatures. Every signer is also an aggregator.
+
+The rounds, what is checked in them and who is blamed are the same for every scheme; the equations are those of RFC 9591.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from keyquorum_core_signer.groups.ciphersuite import Point, Scalar
+from keyquorum_core_signer.groups.ciphersuite import Scalar
 from keyquorum_core_signer.groups.derivation import UnusableIndex
 from keyquorum_core_signer.groups.suites import FrostSuite, Suite
 from keyquorum_core_signer.primitives.shamir import lagrange
 from keyquorum_core_signer.primitives.transcript import digest
 from keyquorum_core_signer.protocols.context import bind
-from keyquorum_core_signer.protocols.errors import EchoMismatch, ProtocolAbort, ProtocolMisuse, abort_if
-from keyquorum_core_signer.protocols.frost.messages import FrostCommitments, FrostShares, NonceCommitment
-from keyquorum_core_signer.protocols.frost.nonces import NoncePair
+from keyquorum_core_signer.protocols.errors import EchoMismatch, ProtocolMisuse, abort_if
+from keyquorum_core_signer.protocols.frost.messages import FrostCommitments, FrostShares
+from keyquorum_core_signer.protocols.frost.rfc9591 import Rfc9591
+from keyquorum_core_signer.protocols.frost.variant import SigningPackage, Variant
 from keyquorum_core_signer.protocols.keys import KeyShare, PublicKeyPackage, derive
 from keyquorum_core_signer.protocols.rounds import Context, PartyId, Rng, Rounds, exchange
 
@@ -21,19 +24,6 @@ MESSAGES_MAX: Final = 64  # signatures per session; a transaction needs one per 
 MESSAGE_BYTES_MAX: Final = 1 << 16  # the largest payload that a chain signs as it is; others sign a digest
 
 Path: TypeAlias = tuple[int, ...]
-CommitmentList: TypeAlias = Mapping[PartyId, NonceCommitment]  # ascending
-
-
-@dataclass(frozen=True, slots=True)
-class SigningPackage:
-    """All that is public about one signature before round 2: RFC 9591 section 5.2's B, rho, R and c."""
-
-    group_key: Point  # of the child that signs
-    message: bytes
-    commitments: CommitmentList
-    binding_factors: Mapping[PartyId, Scalar]
-    R: Point
-    challenge: Scalar
 
 
 def sign(
@@ -43,14 +33,17 @@ def sign(
 
     ``ctx.parties`` are the signers, at least ``threshold`` of the key's parties.
     """
-    if not isinstance(suite, FrostSuite):
-        raise ProtocolMisuse("FROST does not make signatures of this scheme")
+    variant = variant_for(suite)
     bound = bind(ctx, suite, PROTOCOL)
     _check(ctx, suite, share, messages)
+    variant.validate(share.public, ctx.parties)
     children = _children(suite, share.public, messages)
 
     # Round 1, commitment. RFC 9591 section 5.1: fresh (d_i, e_i) for each message.
-    nonces = [NoncePair(suite, share.secret, rng) for _ in messages]
+    nonces = [
+        variant.draw_nonces(share, child, message, digest("keyquorum/frost/v1/nonces", bound, k), rng)
+        for k, ((message, _), (_, child)) in enumerate(zip(messages, children, strict=True))
+    ]
     commitments = FrostCommitments(tuple(pair.commitment for pair in nonces))
     _refuse_repetition(commitments)
     inbox = yield from exchange(ctx, commitments)
@@ -61,12 +54,12 @@ def sign(
     # signed for: a share that was made for another list proves nothing about its signer.
     seen = digest("keyquorum/frost/v1/commitments", bound, messages, tuple(received.items()))
     packages = [
-        prepare(suite, child.public_key, message, {i: received[i].commitments[k] for i in ctx.parties})
+        variant.prepare(child, message, {i: received[i].commitments[k] for i in ctx.parties})
         for k, ((message, _), (_, child)) in enumerate(zip(messages, children, strict=True))
     ]
     lambda_i = lagrange(suite.group, ctx.me, ctx.parties)
     shares = tuple(
-        signature_share(package, ctx.me, pair, lambda_i * (share.secret + tweak))
+        package.signature_share(ctx.me, pair, share.secret + tweak, lambda_i)
         for package, pair, (tweak, _) in zip(packages, nonces, children, strict=True)
     )
     inbox = yield from exchange(ctx, FrostShares(seen, shares))
@@ -75,15 +68,15 @@ def sign(
         raise EchoMismatch("commitment list of FROST")
     abort_if("one signature share per message", (i for i, m in answers.items() if len(m.shares) != len(messages)))
 
-    # Aggregation. Section 5.3: z is the sum of the shares; only a valid signature leaves, and only when there is none
-    # are the shares looked at one by one.
+    # Aggregation. Section 5.3: only a valid signature leaves, and only when there is none are the shares looked at one
+    # by one.
     signatures = []
     invalid: set[PartyId] = set()
     for k, (package, (_, child)) in enumerate(zip(packages, children, strict=True)):
         z = {i: answer.shares[k] for i, answer in answers.items()}
-        signature = suite.encode_signature(package.R, sum(z.values(), suite.group.zero()))
+        signature = package.aggregate(z.values())
         signatures.append(signature)
-        if not suite.verify(package.group_key.to_bytes(), package.message, signature):
+        if not package.verifies(signature):
             invalid.update(invalid_shares(package, child, z))
             if not invalid:
                 raise ProtocolMisuse("the key does not belong to its public shares")
@@ -93,56 +86,24 @@ def sign(
     return tuple(signatures)
 
 
-def prepare(suite: FrostSuite, group_key: Point, message: bytes, commitments: CommitmentList) -> SigningPackage:
-    """Sections 4.4 to 4.6: the binding factors, the group commitment and the challenge of one signature."""
-    rho = {i: suite.h1(data) for i, data in binding_factor_inputs(suite, group_key, message, commitments).items()}
-    R = suite.group.sum(
-        point for i, B_i in commitments.items() for point in (B_i.hiding, suite.group.multiply(B_i.binding, rho[i]))
-    )
-    if R.is_identity():
-        # The binding factors depend on every commitment, so nobody could aim at this.
-        raise ProtocolAbort("the group commitment is the identity", ())
-    challenge = suite.h2(R.to_bytes() + group_key.to_bytes() + message)
-    return SigningPackage(group_key, message, commitments, rho, R, challenge)
-
-
-def binding_factor_inputs(
-    suite: FrostSuite, group_key: Point, message: bytes, commitments: CommitmentList
-) -> dict[PartyId, bytes]:
-    """Sections 4.3 and 4.4: what each signer's binding factor is hashed from; every part has a fixed length."""
-    identifiers = {i: suite.group.scalar(i).to_bytes() for i in commitments}
-    encoded = b"".join(
-        identifiers[i] + B_i.hiding.to_bytes() + B_i.binding.to_bytes() for i, B_i in commitments.items()
-    )
-    prefix = group_key.to_bytes() + suite.h4(message) + suite.h5(encoded)
-    return {i: prefix + identifier for i, identifier in identifiers.items()}
-
-
-def signature_share(package: SigningPackage, me: PartyId, nonces: NoncePair, weighted: Scalar) -> Scalar:
-    """Section 5.2: z_i = d_i + e_i * rho_i + lambda_i * s_i * c, where ``weighted`` is lambda_i * s_i."""
-    hiding, binding = nonces.take()
-    return hiding + binding * package.binding_factors[me] + weighted * package.challenge
+def variant_for(suite: Suite) -> Variant:
+    """The specification that makes a suite's signatures; ``ProtocolMisuse`` if none of ours does."""
+    if isinstance(suite, FrostSuite):
+        return Rfc9591(suite)
+    raise ProtocolMisuse("FROST does not make signatures of this scheme")
 
 
 def invalid_shares(package: SigningPackage, child: PublicKeyPackage, z: Mapping[PartyId, Scalar]) -> set[PartyId]:
-    """Section 5.4: the signers with z_i * G != D_i + rho_i * E_i + (c * lambda_i) * Y_i."""
-    group = package.R.group
+    """The signers whose share does not answer their commitment."""
     invalid = set()
     for i, z_i in z.items():
-        B_i, factor = package.commitments[i], package.challenge * lagrange(group, i, z)
-        expected = group.sum(
-            (
-                B_i.hiding,
-                group.multiply(B_i.binding, package.binding_factors[i]),
-                group.multiply(child.public_share(i), factor),
-            )
-        )
-        if group.base_multiply(z_i) != expected:
+        public_share = child.public_share(i)
+        if not package.share_holds(i, z_i, public_share, lagrange(public_share.group, i, z)):
             invalid.add(i)
     return invalid
 
 
-def _check(ctx: Context, suite: FrostSuite, share: KeyShare, messages: tuple[tuple[bytes, Path], ...]) -> None:
+def _check(ctx: Context, suite: Suite, share: KeyShare, messages: tuple[tuple[bytes, Path], ...]) -> None:
     if share.secret.group is not suite.group or share.party != ctx.me:
         raise ProtocolMisuse("the key share is of another group or another party")
     if (share.key_id, share.epoch, share.public.threshold) != (ctx.key_id, ctx.epoch, ctx.threshold):
@@ -154,7 +115,7 @@ def _check(ctx: Context, suite: FrostSuite, share: KeyShare, messages: tuple[tup
 
 
 def _children(
-    suite: FrostSuite, public: PublicKeyPackage, messages: tuple[tuple[bytes, Path], ...]
+    suite: Suite, public: PublicKeyPackage, messages: tuple[tuple[bytes, Path], ...]
 ) -> list[tuple[Scalar, PublicKeyPackage]]:
     """The tweak and public package for each message; a path that occurs twice is derived once."""
     try:
