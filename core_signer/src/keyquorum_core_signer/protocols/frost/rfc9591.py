@@ -63,7 +63,12 @@ class Rfc9591(Variant):
         """The RFC demands nothing beyond what holds for every key."""
 
     def draw_nonces(
-        self, share: KeyShare, child: PublicKeyPackage, message: bytes, context: bytes, rng: Rng  # noqa: ARG002
+        self,
+        share: KeyShare,
+        child: PublicKeyPackage,  # noqa: ARG002 - the RFC hashes the share alone
+        message: bytes,  # noqa: ARG002
+        context: bytes,  # noqa: ARG002
+        rng: Rng,
     ) -> NoncePair:
         """Section 5.1."""
         return draw_nonces(self.suite, share.secret, rng)
