@@ -223,6 +223,9 @@ async def test_release_gives_back_and_a_second_attempt_reserves_again(store: Sql
     assert isinstance(await store.execute(c.ReleaseReservation(other.op_id, NOW_MS)), c.Released)
     assert await store.execute(admit) == c.Admitted(admit.op_id, c.OperationState.RESERVED)
     assert await reserved(store) == 900
+    record = await store.get_operation(admit.op_id)
+    assert record is not None
+    assert record.state is c.OperationState.RESERVED
 
 
 async def test_emission_ends_the_right_to_release(store: SqliteShareStore) -> None:
