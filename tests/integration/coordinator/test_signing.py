@@ -213,7 +213,7 @@ async def test_a_party_that_fails_is_replaced(cell, gateway, code, culprits):
         assert len(event.detail) < 600
 
 
-async def test_two_parties_down_end_in_quorum_unavailable(cell, gateway, monkeypatch):
+async def test_two_parties_down_end_in_quorum_unavailable(cell, gateway, coordinator, monkeypatch):
     """With one of two parties left the operation waits for recovery, then fails clearly; and works when one is back."""
     monkeypatch.setattr(ceremony, "QUORUM_WAIT_S", 0.5)
     await cell.parties["party-2"].kill()
@@ -227,6 +227,7 @@ async def test_two_parties_down_end_in_quorum_unavailable(cell, gateway, monkeyp
     assert "party-2: no link" in error.detail
     assert "party-3: no link" in error.detail
     await cell.parties["party-2"].start()
+    await settled(coordinator, "party-1", "party-2")
     again = await gateway.sign(data)
     assert states(again)[0] == "KEY_SHARE"
     assert states(again)[-1] == "COMPLETE"
