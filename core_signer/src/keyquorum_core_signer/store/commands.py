@@ -4,7 +4,7 @@ A command is data; ``ShareStore.execute`` returns its outcome after the commit. 
 not exceptions: a caller has to look at them, and each of them has left its audit row.
 
 Every command carries ``now_ms``, the caller's clock, and mostly ``op_id``, the operation it belongs to. Executing an equal
-command again changes nothing and returns the same outcome with ``repeat=True``. A malformed command cannot be made: its
+command again does nothing twice and returns the same outcome with ``repeat=True``. A malformed command cannot be made: its
 constructor raises ValueError.
 """
 
@@ -113,6 +113,7 @@ class OperationKind(StrEnum):
 class AdmitOperation(Command[AdmitOutcome]):
     """Bind (initiator, nonce) to one intent hash for ever, and reserve what it spends, atomically.
 
+    Executed again it reserves nothing twice: what it spends moves to now, if today's window has room for it.
     ``intent_hash``, ``initiator`` and ``nonce`` are 32 bytes each. Must be committed before anything secret is used.
     """
 
