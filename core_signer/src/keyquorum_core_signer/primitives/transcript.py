@@ -8,14 +8,16 @@ import hashlib
 from typing import Any, Final, NoReturn
 
 from keyquorum_core_signer.groups.ciphersuite import Group, Point, Scalar
-from keyquorum_core_signer.wire.codec import Codec
+from keyquorum_core_signer.wire.codec import Codec, Limits
 
 
 def _one_way(_: bytes) -> NoReturn:
     raise ValueError("a transcript is hashed, not read")
 
 
-_elements: Final = Codec({Scalar: (Scalar.to_bytes, _one_way), Point: (Point.to_bytes, _one_way)})
+# What is hashed does not travel: a batch of 64 messages of 64 KiB and all commitments for them stay below.
+_LIMITS: Final = Limits(message_bytes=8 << 20)
+_elements: Final = Codec({Scalar: (Scalar.to_bytes, _one_way), Point: (Point.to_bytes, _one_way)}, _LIMITS)
 
 
 def digest(tag: str, *values: Any) -> bytes:
