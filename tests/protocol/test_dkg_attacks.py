@@ -329,17 +329,14 @@ def sealed_from(suite, dealer, recipient, value, honest):
 def verdict(suite, simulator, accuser, accused, evidence=None):
     """Judge from what travelled, as anybody with the signed envelopes could."""
     codec, sent = codec_for(suite), log(simulator)
-    commitments = {
-        accuser: codec.decode(KeygenCommitment, sent[accuser, accused, 1, False]),
-        accused: codec.decode(KeygenCommitment, sent[accused, accuser, 1, False]),
-    }
     return judge(
         ctx_of(suite, 1),
         suite,
         accuser=accuser,
         accused=accused,
         evidence=simulator.failures[accuser].evidence if evidence is None else evidence,
-        commitments=commitments,
+        announced=codec.decode(KeygenCommitment, sent[accuser, accused, 1, False]),
+        committed=codec.decode(KeygenCommitment, sent[accused, accuser, 1, False]),
         opening=codec.decode(KeygenOpening, sent[accused, accuser, 2, False]),
         dealt=codec.decode(KeygenShare, sent[accused, accuser, 2, True]),
     )
@@ -379,6 +376,17 @@ def test_false_accusations_fall_back(suite):
         b"noise",
     ):
         assert verdict(suite, honest, 1, 3, evidence) == 1
+
+
+@each_suite
+def test_accuser_with_two_sealing_keys(suite):
+    """An accuser that had the dealer seal to one key, and tells everybody else another, does not convict the dealer."""
+    codec, other = codec_for(suite), SealingKey(bytes([7] * 32))
+    two_keys = rewriting(suite, {(1, False): lambda m, to: replace(m, sealing_key=other.public) if to == 2 else m})
+    simulator = run(suite, keygen_programs(suite, 2, PARTIES), taps={1: two_keys})
+    evidence = ShareComplaint((PartyId(3),), other.secret).to_bytes()
+    assert codec.decode(KeygenCommitment, log(simulator)[1, 2, 1, False]).sealing_key == other.public
+    assert verdict(suite, simulator, 1, 3, evidence) == 1
 
 
 @each_suite

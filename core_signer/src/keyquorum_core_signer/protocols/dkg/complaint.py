@@ -6,7 +6,6 @@ signs the key's statement, so the key never comes to be; the disclosed shares ar
 alone; and the sealing key dies with the session.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from keyquorum_core_signer.groups.suites import Suite
@@ -37,14 +36,17 @@ def judge(
     accuser: PartyId,
     accused: PartyId,
     evidence: bytes,
-    commitments: Mapping[PartyId, KeygenCommitment],
+    announced: KeygenCommitment,
+    committed: KeygenCommitment,
     opening: KeygenOpening,
     dealt: KeygenShare,
 ) -> PartyId:
     """Who lied: ``accuser`` or ``accused``.
 
-    ``commitments`` are both parties' messages of round 1, ``opening`` and ``dealt`` what the accused sent the accuser
-    in round 2, all of them taken from signed envelopes. ``ctx`` is the session's, whoever is ``me`` in it.
+    All messages come out of signed envelopes, each shown by its recipient: ``announced`` is the accuser's of round 1 as
+    the *accused* received it, who sealed to the key in it; ``committed``, ``opening`` and ``dealt`` are what the accused
+    sent the accuser. An accuser that announced one key to the accused and another to everybody else would have an honest
+    dealer convicted if the envelope were of its own choice. ``ctx`` is the session's, whoever is ``me`` in it.
     """
     bound = bind(ctx, suite, PROTOCOL)
     try:
@@ -52,11 +54,11 @@ def judge(
     except DecodeError:
         return accuser
     key = SealingKey(complaint.sealing_secret)
-    if accused not in complaint.accused or key.public != commitments[accuser].sealing_key:
+    if accused not in complaint.accused or key.public != announced.sealing_key:
         return accuser
-    if opening_fault(bound, ctx.threshold, accused, commitments[accused], opening) is not None:
+    if opening_fault(bound, ctx.threshold, accused, committed, opening) is not None:
         return accused
-    place = Place(bound, accused, accuser, commitments[accused].sealing_key, key.public)
+    place = Place(bound, accused, accuser, committed.sealing_key, key.public)
     try:
         shared = key.shared(place.sender_key)
     except InvalidKey:
