@@ -14,6 +14,7 @@ from keyquorum_core_signer.intents.certificate import build_certificate, encode_
 from keyquorum_core_signer.intents.intent import CreateKey, Intent, intent_hash, parse_intent
 from keyquorum_core_signer.intents.roster import Roster
 from keyquorum_core_signer.party import jobs
+from keyquorum_core_signer.primitives.hedging import hedged
 from keyquorum_core_signer.protocols.dkg.keygen import PROTOCOL as DKG
 from keyquorum_core_signer.protocols.dkg.keygen import KeygenResult, keygen
 from keyquorum_core_signer.protocols.frost.sign import PROTOCOL as FROST
@@ -139,7 +140,9 @@ def _signing(worker: Worker, job: jobs.SignJob) -> SigningJob:
     if share.party != seats[worker.node_id] or share.public.threshold != job.threshold:
         raise JobRefused("internal", "the stored share is not this party's")
     ctx = _context(worker, job, suite=suite, protocol=FROST, seats=seats, binding=job.intent_hash)
-    program = sign(ctx, suite, share, job.messages, secrets.token_bytes)
+    # A cloned machine may draw the same bytes for two sessions, and a nonce in two of them reveals the share.
+    rng = hedged(secrets.token_bytes, job.session_id)
+    program = sign(ctx, suite, share, job.messages, rng)
     peers = _peers(job.participants)
     return SigningJob(Session(ctx, program, codec_for(suite), worker.identity, peers, limits=_LIMITS))
 
