@@ -13,7 +13,7 @@ from keyquorum_core_signer.store.verify import verify_store
 from support import store_writer
 from support.share_store import ASSET, NOW_MS, open_store
 
-ROUNDS = 5
+ROUNDS = 4
 TESTS = Path(__file__).resolve().parents[2]
 
 

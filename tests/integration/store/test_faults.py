@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,6 +36,14 @@ def recorder() -> Iterator[RecordingDisk]:
     made = RecordingDisk(f"recording-{next(_names)}")
     yield made
     made.unregister()
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """Where reconstructed disks are opened: what they keep is decided already, so real syncs would only take time."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else tmp_path) as folder:
+        yield Path(folder)
 
 
 async def admitted_ids(path: Path, wanted: list[c.AdmitOperation]) -> set[str]:
@@ -131,14 +141,12 @@ async def record(path: Path, recorder: RecordingDisk) -> list[c.AdmitOperation]:
     return commands
 
 
-def losses(
-    path: Path, recorder: RecordingDisk, commands: list[c.AdmitOperation], writes_step: int
-) -> Iterator[str | None]:
+def losses(path: Path, recorder: RecordingDisk, commands: list[c.AdmitOperation], memory: Path) -> Iterator[str | None]:
     """Tries power cuts; gives one value per cut: what was lost or left in half, or None."""
-    for number, (what, files, acknowledged) in enumerate(power_cuts(recorder.operations, 1, writes_step)):
+    for number, (what, files, acknowledged) in enumerate(power_cuts(recorder.operations, 1, WRITES_STEP)):
         if "key" not in acknowledged:
             continue
-        folder = path.parent / f"cut-{number}"
+        folder = memory / f"cut-{number}"
         folder.mkdir()
         for name, content in files.items():
             (folder / name).write_bytes(content)
@@ -152,23 +160,25 @@ def losses(
         yield None if set(acknowledged) - {"key"} <= found else what
 
 
-def test_power_cut_after_any_write_loses_nothing_acknowledged(path: Path, recorder: RecordingDisk) -> None:
+def test_power_cut_after_any_write_loses_nothing_acknowledged(
+    path: Path, recorder: RecordingDisk, memory: Path
+) -> None:
     """At every write and sync, with the unsynced writes dropped, kept, half of them, or torn: all that was acknowledged is
     there, the chains hold, the read models agree."""
     commands = asyncio.run(record(path, recorder))
-    outcomes = list(losses(path, recorder, commands, WRITES_STEP))
+    outcomes = list(losses(path, recorder, commands, memory))
     assert len(outcomes) > 80
     assert [lost for lost in outcomes if lost] == []
 
 
 def test_harness_notices_a_store_that_does_not_sync(
-    path: Path, recorder: RecordingDisk, monkeypatch: pytest.MonkeyPatch
+    path: Path, recorder: RecordingDisk, memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same power cuts catch ``synchronous=NORMAL`` losing acknowledged writes, so the test above has teeth."""
     monkeypatch.setattr(schema, "open_writer", _without_sync(schema.open_writer))
     commands = asyncio.run(record(path, recorder))
     monkeypatch.undo()
-    assert any(losses(path, recorder, commands, WRITES_STEP))
+    assert any(losses(path, recorder, commands, memory))
 
 
 def _without_sync(open_writer: Callable[..., apsw.Connection]) -> Callable[..., apsw.Connection]:

@@ -36,7 +36,7 @@ class Ledger:
         self.windows = SpendingWindows(self._load_spends)
         self.emissions = Emissions()
         self.touched: list[str] = []  # operations whose emission was withdrawn in the open transaction
-        self._admissions: list[tuple[str, int, bool]] = []  # of the open transaction: nothing may leave on their account
+        self._admissions: list[tuple[str, int, bool]] = []  # in the open transaction: nothing may leave on them yet
         self._pseudonyms = pseudonyms
         self._events = _head(connection, "events", chain.genesis("events", party, store_id))
         self._audit = _head(connection, "audit", chain.genesis("audit", party, store_id))
@@ -116,7 +116,8 @@ class Ledger:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """One command: all of it, or nothing and the exception."""
-        before, touched_before, admissions_before = (self._events, self._audit), len(self.touched), len(self._admissions)
+        before = (self._events, self._audit)
+        touched_before, admissions_before = len(self.touched), len(self._admissions)
         try:
             with self.connection:
                 yield
