@@ -19,7 +19,7 @@ from keyquorum_core_signer.store.verify import verify_store
 from support.faulty_disk import Call, FaultyDisk, RecordingDisk, power_cuts
 from support.share_store import ASSET, NOW_MS, PARTY, admission, make_key, open_store
 
-WRITES_STEP = 11  # a power cut after every write takes ten times as long, and has found nothing more
+WRITES_STEP = 3  # after every write it takes three times as long, and has found nothing more
 
 _names = itertools.count()
 
