@@ -85,10 +85,6 @@ def too_many_nonces(link):
     link.send(nonces=party_pb2.SessionNonces(nonces=[bytes(32)] * (limits.NONCES_PER_LINK_MAX + 1)))
 
 
-def empty_frame(link):
-    link.send()
-
-
 def nested_batch(link):
     inner = party_pb2.LinkResponse(batch=party_pb2.LinkResponseBatch(frames=[party_pb2.LinkResponse()]))
     link.send(batch=party_pb2.LinkResponseBatch(frames=[inner]))
@@ -96,7 +92,7 @@ def nested_batch(link):
 
 @pytest.mark.parametrize(
     "violation",
-    [oversized_message, oversized_relay, second_hello, short_nonce, too_many_nonces, empty_frame, nested_batch],
+    [oversized_message, oversized_relay, second_hello, short_nonce, too_many_nonces, nested_batch],
 )
 async def test_a_party_that_breaks_the_contract_loses_its_link_alone(cell, coordinator, gateway, violation):
     """The link ends and is dialled again; nobody else notices, and the party may behave from then on."""
@@ -131,6 +127,33 @@ async def test_a_hello_that_does_not_fit_is_no_link(cell, field, value, reason):
         assert not link.up
         cell.parties["party-1"].script.hello = None
         await eventually(lambda: link.up)
+
+
+async def test_frames_of_a_later_version_are_passed_over(cell, coordinator):
+    """A frame that nobody here knows changes nothing; what follows it is read."""
+    party = cell.parties["party-1"]
+    unknown = party_pb2.LinkResponse.FromString(bytes([0xFA, 0x01, 0x02, 0x08, 0x01]))  # field 31
+    assert unknown.WhichOneof("frame") is None
+    party.link.outgoing.put_nowait(unknown)
+    party.link.send(relay=party_pb2.Relay(node_id="party-2", channel_id=bytes(16), data=b"\xffafter"))
+    await eventually(lambda: any(r.data == b"\xffafter" for r in cell.parties["party-2"].received))
+    assert party.links == 1
+
+
+async def test_a_party_does_not_decide_how_large_our_answers_are(cell):
+    """What it says of itself, and of its channels, is cut before it is shown."""
+    cell.parties["party-1"].script.hello = lambda hello: (
+        setattr(hello, "version", "v" * 100_000),
+        hello.codecs.add(name="x" * 100_000),
+        hello.prepared_key_ids.extend(f"key_{i}" for i in range(5000)),
+    )
+    async with running(cell) as coordinator:
+        link = coordinator.committee.members["party-1"].link
+        cell.parties["party-1"].link.send(channels=party_pb2.ChannelsChanged(node_ids=["party-2", "x" * 1000]))
+        await eventually(lambda: link.channels == {"party-2"})
+        assert len(link.introduction.version) == limits.VERSION_CHARS_MAX
+        assert link.introduction.codecs == ()
+        assert len(link.introduction.prepared_key_ids) == limits.PREPARED_KEYS_MAX
 
 
 async def test_a_party_with_another_certificate_is_not_spoken_to(cell):

@@ -192,7 +192,7 @@ class Ceremony:
 
     def _hang_up(self, attempt: Attempt, seats: Sequence[Seat], route: int) -> None:
         unfinished = set(attempt.unfinished)
-        frame = party_pb2.LinkRequest(abort=party_pb2.AbortSession(route=route, reason="another party is not done"))
+        frame = party_pb2.LinkRequest(abort=party_pb2.AbortSession(route=route, reason="the session is given up"))
         for seat in seats:
             seat.link.close_route(route)
             if seat.node_id in unfinished:

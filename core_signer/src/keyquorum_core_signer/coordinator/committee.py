@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from keyquorum_core_signer.coordinator.breaker import BreakerPolicy, BreakerState, CircuitBreaker, Outcome, Permit
-from keyquorum_core_signer.coordinator.limits import FORGIVE_S, PREPARED_KEYS_MAX, RELAY_BYTES_MAX
+from keyquorum_core_signer.coordinator.limits import FORGIVE_S, RELAY_BYTES_MAX
 from keyquorum_core_signer.coordinator.links import LinkTerms, PartyLink
 from keyquorum_core_signer.coordinator.metrics import Metrics
 from keyquorum_core_signer.coordinator.notice import Notice
@@ -142,13 +142,13 @@ class Committee:
                     if other != node_id and self.members[other].link.up and not self._standing(node_id, other)
                 ]
                 reasons += [f"{node_id}: no channel with {other}" for other in missing]
-        return "; ".join(reasons)
+        return "; ".join(reasons) or "every quorum that stands has failed"
 
     def on_up(self, link: PartyLink) -> None:
         """Tell everybody who can be reached, and hand over certificates that the party has missed."""
         self._metrics.link_changed(link.node_id, up=True)
         self._announce()
-        for key_id in link.hello.prepared_key_ids[:PREPARED_KEYS_MAX]:
+        for key_id in link.introduction.prepared_key_ids:
             self.activate(link, key_id)
         self.changed.give()
 

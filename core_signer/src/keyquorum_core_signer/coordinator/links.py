@@ -2,7 +2,7 @@
 
 Everything that belongs to a link ends with it: the party's nonces, its pairwise channels, the sessions that run over
 it. Nothing in a frame is believed beyond what it is for: a party that breaks the contract (a wrong nonce, a second
-hello, a frame of no kind) loses its link, and what it says about sessions is checked where it is used.
+hello, a batch in a batch) loses its link, and what it says about sessions is checked where it is used.
 """
 
 import asyncio
@@ -17,14 +17,19 @@ import structlog
 
 from keyquorum_core_signer.coordinator.backoff import Backoff
 from keyquorum_core_signer.coordinator.limits import (
+    CODEC_BYTES_MAX,
+    CODECS_MAX,
     LINK_STABLE_S,
     NONCES_PER_LINK_MAX,
+    PREPARED_KEYS_MAX,
     RECONNECT_S_MAX,
     RECONNECT_S_MIN,
+    VERSION_CHARS_MAX,
 )
 from keyquorum_core_signer.coordinator.outbox import Outbox
 from keyquorum_core_signer.intents.roster import Node
 from keyquorum_protos.party.v1 import party_pb2, party_pb2_grpc
+from keyquorum_protos.signer.v1 import intent_pb2
 
 NONCE_BYTES: Final = 32
 
@@ -71,10 +76,32 @@ class LinkListener(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Introduction:
+    """What a party says of itself when its link comes up, cut to what is shown to others. Believed by nobody."""
+
+    version: str = ""
+    kek_kind: str = ""
+    codecs: tuple[intent_pb2.CodecRef, ...] = ()
+    prepared_key_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, hello: party_pb2.PartyHello) -> "Introduction":
+        """The hello's, bounded."""
+        codecs = (codec for codec in hello.codecs[:CODECS_MAX] if codec.ByteSize() <= CODEC_BYTES_MAX)
+        return cls(
+            version=hello.version[:VERSION_CHARS_MAX],
+            kek_kind=hello.kek_kind[:VERSION_CHARS_MAX],
+            codecs=tuple(codecs),
+            prepared_key_ids=tuple(hello.prepared_key_ids[:PREPARED_KEYS_MAX]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class LinkTerms:
     """What a link is opened with. ``dial`` makes a fresh channel; times are seconds."""
 
     hello: party_pb2.LinkHello
+    node_ids: frozenset[str]  # of the roster
     dial: Callable[[Node], grpc.aio.Channel]
     dial_s: float
     clock: Callable[[], float]
@@ -109,7 +136,7 @@ class PartyLink:
         self.up = False
         self.since_ms = terms.now_ms()
         self.reason = "not dialled yet"
-        self.hello = party_pb2.PartyHello(node_id=node.node_id)
+        self.introduction = Introduction()
         self.channels: frozenset[str] = frozenset()
 
     def start(self) -> None:
@@ -220,12 +247,12 @@ class PartyLink:
             raise LinkBroken("the party is of another cell")
         if hello.roster_hash != ours.roster_hash:
             raise LinkBroken("the party has another roster")
-        self.hello = hello
+        self.introduction = Introduction.of(hello)
         self._outbox = Outbox(self._terms.clock)
         self.up = True
         self.since_ms = self._terms.now_ms()
         self.reason = ""
-        _log.info("a party is linked", node_id=self.node_id, version=hello.version, kek_kind=hello.kek_kind)
+        _log.info("a party is linked", node_id=self.node_id, version=self.introduction.version)
         self._listener.on_up(self)
 
     def _down(self, reason: str) -> None:
@@ -260,10 +287,12 @@ class PartyLink:
 
     def _receive_one(self, response: party_pb2.LinkResponse) -> None:
         kind = response.WhichOneof("frame")
-        handler = self._handlers.get(kind) if kind is not None else None
+        if kind is None:
+            return  # of a later version, which may know frames that nobody has to understand
+        handler = self._handlers.get(kind)
         if handler is None:
-            raise LinkBroken("the party sends a frame that has no place here")
-        handler(getattr(response, kind or ""))
+            raise LinkBroken(f"the party sends a {kind} where none belongs")
+        handler(getattr(response, kind))
 
     def _on_progress(self, progress: party_pb2.SessionProgress) -> None:
         sink = self._routes.get(progress.route)
@@ -289,7 +318,7 @@ class PartyLink:
         self._listener.on_changed(self)
 
     def _on_channels(self, channels: party_pb2.ChannelsChanged) -> None:
-        self.channels = frozenset(channels.node_ids)
+        self.channels = self._terms.node_ids.intersection(channels.node_ids)
         self._listener.on_changed(self)
 
 

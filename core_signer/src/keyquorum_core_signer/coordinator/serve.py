@@ -98,6 +98,7 @@ async def start_coordinator(config: CoordinatorConfig, telemetry: Telemetry) -> 
                 hello=party_pb2.LinkHello(
                     coordinator_id=config.coordinator_id, cell_id=roster.cell_id, roster_hash=roster.roster_hash
                 ),
+                node_ids=frozenset(node.node_id for node in roster.nodes),
                 dial=dialer(certificate, private_key),
                 dial_s=config.deadlines.dial_ms / 1000,
                 clock=clock,

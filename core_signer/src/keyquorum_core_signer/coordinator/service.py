@@ -131,10 +131,10 @@ class SignerEdge(signer_pb2_grpc.SignerServiceServicer):
             index=link.index,
             connected=link.up,
             since_ms=link.since_ms,
-            version=link.hello.version,
-            codecs=link.hello.codecs,
+            version=link.introduction.version,
+            codecs=link.introduction.codecs,
             channels=sorted(link.channels),
-            kek_kind=link.hello.kek_kind,
+            kek_kind=link.introduction.kek_kind,
             identity_key=self.roster.node(node_id).identity_key,
         )
 
