@@ -2,13 +2,13 @@
 
 import pytest
 
-from keyquorum_core_signer.groups.suites import FROST_ED25519, FROST_SECP256K1
-from keyquorum_core_signer.protocols.keys import derive
+from keyquorum_core_signer.groups.suites import BIP340, FROST_ED25519, FROST_SECP256K1
 from keyquorum_core_signer.protocols.rounds import PartyId
 from support.adversary import check, log, mutations, parse, places
-from support.committee import SeededCertifier, keygen_programs, run, shares_of, sign_programs
+from support.committee import SeededCertifier, keygen_programs, run, shares_of, sign_programs, signing_key
 
-each_suite = pytest.mark.parametrize("suite", [FROST_ED25519, FROST_SECP256K1], ids=lambda suite: suite.scheme)
+SUITES = [FROST_ED25519, FROST_SECP256K1, BIP340]
+each_suite = pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.scheme)
 MESSAGES = ((b"pay", ()), (b"pay again", (3,)))
 OTHER_SESSION = {"session_id": b"\x44" * 32}
 
@@ -27,12 +27,12 @@ def valid_key(suite):
 
 
 def valid_signatures(suite):
-    """Every signature verifies under its child key."""
+    """Every signature verifies under the key of its path."""
     public = shares_of(suite, 2, 3)[0].public
 
     def valid(_, signatures):
         return all(
-            suite.verify(derive(suite, public, path)[1].public_key.to_bytes(), message, signature)
+            suite.verify(signing_key(suite, public, path), message, signature)
             for (message, path), signature in zip(MESSAGES, signatures, strict=True)
         )
 

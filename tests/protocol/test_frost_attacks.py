@@ -7,12 +7,12 @@ from itertools import count
 
 import pytest
 
-from keyquorum_core_signer.groups.suites import FROST_ED25519, FROST_SECP256K1, FrostEd25519, FrostSecp256k1
+from keyquorum_core_signer.groups.suites import BIP340, FROST_ED25519, FROST_SECP256K1, FrostEd25519, FrostSecp256k1
 from keyquorum_core_signer.primitives.shamir import lagrange
 from keyquorum_core_signer.protocols.errors import EchoMismatch, ProtocolAbort, ProtocolMisuse
 from keyquorum_core_signer.protocols.frost.messages import FrostCommitments, FrostShares, NonceCommitment
 from keyquorum_core_signer.protocols.frost.rfc9591 import draw_nonces, prepare
-from keyquorum_core_signer.protocols.frost.sign import MESSAGE_BYTES_MAX, MESSAGES_MAX, sign
+from keyquorum_core_signer.protocols.frost.sign import MESSAGE_BYTES_MAX, MESSAGES_MAX, sign, variant_for
 from keyquorum_core_signer.protocols.keys import KeyShare
 from keyquorum_core_signer.protocols.messages import codec_for
 from keyquorum_core_signer.protocols.rounds import Inbox, PartyId
@@ -21,7 +21,9 @@ from support.committee import context, dealt, run, shares_of, sign_programs
 from support.curves import torsion
 from support.simulator import seeded_rng
 
-each_suite = pytest.mark.parametrize("suite", [FROST_ED25519, FROST_SECP256K1], ids=lambda suite: suite.scheme)
+RFC9591 = [FROST_ED25519, FROST_SECP256K1]
+each_suite = pytest.mark.parametrize("suite", [*RFC9591, BIP340], ids=lambda suite: suite.scheme)
+each_rfc9591 = pytest.mark.parametrize("suite", RFC9591, ids=lambda suite: suite.scheme)
 SIGNERS = (1, 2, 3)
 MESSAGES = ((b"pay", ()), (b"pay again", (7,)))
 TYPES = {1: FrostCommitments, 2: FrostShares}
@@ -30,6 +32,12 @@ TYPES = {1: FrostCommitments, 2: FrostShares}
 def programs_of(suite, seed=0, **changes):
     """Three signers of a 2-of-3 key."""
     return sign_programs(suite, shares_of(suite, 2, 3, SIGNERS), MESSAGES, seed, **changes)
+
+
+def draw(suite, secret, seed):
+    """Nonces of party 1 of a key that is ``secret`` plus one at every party, for the message "pay"."""
+    share = dealt(suite, [suite.group.scalar(secret), suite.group.scalar(1)], 2)[0]
+    return variant_for(suite).draw_nonces(share, share.public, b"pay", bytes(32), seeded_rng(seed))
 
 
 def rewriting(suite, round_, rewrite):
@@ -53,12 +61,11 @@ def off_by_one(message, _):
 @each_suite
 def test_nonces_are_taken_once(suite):
     """The second use of a nonce pair raises, whatever it is for, and leaves nothing behind."""
-    share = shares_of(suite, 2, 3)[0]
-    nonces = draw_nonces(suite, share.secret, seeded_rng(1))
-    other = draw_nonces(suite, share.secret, seeded_rng(2))
+    share = dealt(suite, [suite.group.scalar(5), suite.group.scalar(1)], 2)[1]
+    nonces, other = (draw(suite, 5, seed) for seed in (1, 2))
     commitments = {PartyId(1): other.commitment, share.party: nonces.commitment}
     for message, outcome in ((b"pay", None), (b"pay", ProtocolMisuse), (b"another", ProtocolMisuse)):
-        package = prepare(suite, share.public.public_key, message, commitments)
+        package = variant_for(suite).prepare(share.public, message, commitments)
         if outcome is None:
             package.signature_share(share.party, nonces, share.secret, suite.group.scalar(1))
         else:
@@ -70,9 +77,9 @@ def test_nonces_are_taken_once(suite):
 def test_nonces_are_gone_before_the_share_is_made(suite):
     """A failure in the middle of signing leaves no nonce to be used again."""
     share = shares_of(suite, 2, 3)[0]
-    nonces = draw_nonces(suite, share.secret, seeded_rng(1))
-    package = prepare(suite, share.public.public_key, b"pay", {share.party: nonces.commitment})
-    with pytest.raises(KeyError):
+    nonces = draw(suite, 5, 1)
+    package = variant_for(suite).prepare(share.public, b"pay", {share.party: nonces.commitment})
+    with pytest.raises((KeyError, ProtocolMisuse)):
         package.signature_share(PartyId(99), nonces, share.secret, suite.group.scalar(1))
     with pytest.raises(ProtocolMisuse):
         nonces.take()
@@ -81,7 +88,7 @@ def test_nonces_are_gone_before_the_share_is_made(suite):
 @each_suite
 def test_nonces_cannot_be_multiplied(suite):
     """A copy would be a second use."""
-    nonces = draw_nonces(suite, suite.group.scalar(5), seeded_rng(1))
+    nonces = draw(suite, 5, 1)
     for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError):
             attempt(nonces)
@@ -90,13 +97,11 @@ def test_nonces_cannot_be_multiplied(suite):
 @each_suite
 def test_nonces_depend_on_the_share_and_on_randomness(suite):
     """RFC 9591's hedge: neither a known generator nor a known share gives a nonce away."""
-    pairs = [
-        draw_nonces(suite, suite.group.scalar(secret), seeded_rng(seed)).take() for secret in (5, 6) for seed in (1, 2)
-    ]
+    pairs = [draw(suite, secret, seed).take() for secret in (5, 6) for seed in (1, 2)]
     assert len({nonce.value for pair in pairs for nonce in pair}) == 8
 
 
-@each_suite
+@each_rfc9591
 @pytest.mark.parametrize("messages", [MESSAGES[:1], MESSAGES])
 def test_stuck_generator(suite, messages):
     """A generator that repeats itself would repeat nonces across a batch: nothing is sent."""
@@ -117,7 +122,7 @@ def test_nonces_differ_between_messages(suite):
     assert len(set(points)) == 3 * len(MESSAGES) * 2
 
 
-@each_suite
+@each_rfc9591
 def test_parallel_sessions(suite):
     """The ROS attack of Benhamouda et al. over 256 open sessions forges nothing.
 
@@ -215,7 +220,7 @@ def test_list_hash_covers_messages_paths_and_session(suite):
     for messages, changes in variations:
         program = sign_programs(suite, shares, messages, **changes)[PartyId(1)]
         next(program)
-        peer = draw_nonces(suite, suite.group.scalar(5), seeded_rng(1)).commitment
+        peer = draw(suite, 5, 1).commitment
         seen.add(program.send(Inbox({PartyId(2): FrostCommitments((peer,))})).to_all.seen)
     assert len(seen) == len(variations)
 
@@ -302,7 +307,7 @@ def test_identity_as_group_commitment(base):
         prepare(suite, suite.group.generator, b"pay", {PartyId(1): pair, PartyId(2): opposite})
 
 
-@each_suite
+@each_rfc9591
 def test_binding_factors_bind_everything(suite):
     """Key, message, each commitment and the signer change every binding factor."""
     pairs = [draw_nonces(suite, suite.group.scalar(5), seeded_rng(i)).commitment for i in range(4)]

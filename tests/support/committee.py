@@ -5,11 +5,12 @@ from functools import cache
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey
 
-from keyquorum_core_signer.groups.suites import Suite
+from keyquorum_core_signer.groups.suites import Bip340, Suite
 from keyquorum_core_signer.primitives import shamir, vss
 from keyquorum_core_signer.protocols.dkg.keygen import keygen
 from keyquorum_core_signer.protocols.frost.sign import sign
-from keyquorum_core_signer.protocols.keys import KeyShare, PublicKeyPackage
+from keyquorum_core_signer.protocols.frost.tweaks import taproot_key
+from keyquorum_core_signer.protocols.keys import KeyShare, PublicKeyPackage, derive
 from keyquorum_core_signer.protocols.messages import codec_for
 from keyquorum_core_signer.protocols.rounds import Context, PartyId
 from support.simulator import Simulator, seeded_rng
@@ -85,6 +86,12 @@ def sign_programs(suite: Suite, shares, messages, seed=0, **changes):
         )
         for share in shares
     }
+
+
+def signing_key(suite: Suite, public: PublicKeyPackage, path) -> bytes:
+    """The key that signatures for a path verify under: the child, or the Taproot output of the child."""
+    child = derive(suite, public, path)[1].public_key
+    return (taproot_key(suite, child).Q if isinstance(suite, Bip340) else child).to_bytes()
 
 
 def run(suite: Suite, programs, seed=0, taps=None) -> Simulator:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from keyquorum_core_signer.groups.suites import FROST_ED25519, FROST_SECP256K1, Suite
+from keyquorum_core_signer.groups.suites import BIP340, FROST_ED25519, FROST_SECP256K1, Suite
 from keyquorum_core_signer.protocols.keys import encode_share
 from support.committee import keygen_programs, run, sign_programs
 from support.vectors import FOLDER
 
-SUITES = {"wire_ed25519": FROST_ED25519, "wire_secp256k1": FROST_SECP256K1}
+SUITES = {"wire_ed25519": FROST_ED25519, "wire_secp256k1": FROST_SECP256K1, "wire_bip340": BIP340}
 
 
 def snapshot(suite: Suite) -> dict:

@@ -1,7 +1,8 @@
 """Which group, hashes and verification equation belong to a signature scheme.
 
-:func:`suite_for` knows the schemes that wallets hold keys for. A :class:`FrostSuite` can also sign with ``frost``
-(RFC 9591); for the other schemes keys can be generated, and their ``signable`` is false.
+:func:`suite_for` knows the schemes that wallets hold keys for. ``frost`` signs for a :class:`FrostSuite` as RFC 9591
+says and for :class:`Bip340` as BIP-445 does; for the other schemes keys can be generated, and their ``signable`` is
+false.
 """
 
 import hashlib
@@ -19,6 +20,8 @@ from keyquorum_core_signer.groups.derivation import bip32_child, ed25519_child
 from keyquorum_core_signer.groups.ed25519 import ED25519
 from keyquorum_core_signer.groups.hash_to_field import expand_message_xmd
 from keyquorum_core_signer.groups.secp256k1 import SECP256K1
+
+_EVEN_Y: Final = 2  # SEC 1's first byte of a compressed point
 
 
 class Suite(ABC):
@@ -169,6 +172,24 @@ class Bip340(Suite):
     scheme = "schnorr_bip340"
     context_string = "keyquorum-bip340-secp256k1-v1"
     group = SECP256K1
+    signable = True
+
+    def tagged_hash(self, tag: str, message: bytes) -> bytes:
+        """BIP-340's SHA-256(SHA-256(tag) || SHA-256(tag) || message)."""
+        prefix = hashlib.sha256(tag.encode()).digest()
+        return hashlib.sha256(prefix + prefix + message).digest()
+
+    def hash_to_scalar(self, tag: str, message: bytes) -> Scalar:
+        """The tagged hash modulo the order, which is so close to 2^256 that the bias is below 2^-127."""
+        return self.group.scalar(int.from_bytes(self.tagged_hash(tag, message), "big"))
+
+    def x_only(self, point: Point) -> bytes:
+        """The x of a point that is not the identity, 32 bytes."""
+        return point.to_bytes()[1:]
+
+    def has_even_y(self, point: Point) -> bool:
+        """Whether the point is the one that its x stands for."""
+        return point.to_bytes()[0] == _EVEN_Y
 
     def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         """libsecp256k1; the key's parity does not matter, as x alone is the BIP-340 key."""

@@ -8,7 +8,15 @@ from nacl.signing import SigningKey
 
 from keyquorum_core_signer.groups.ciphersuite import InvalidEncoding
 from keyquorum_core_signer.groups.secp256k1 import ORDER
-from keyquorum_core_signer.groups.suites import BIP340, ECDSA, FROST_ED25519, FROST_SECP256K1, FrostSuite, suite_for
+from keyquorum_core_signer.groups.suites import (
+    BIP340,
+    ECDSA,
+    FROST_ED25519,
+    FROST_SECP256K1,
+    Bip340,
+    FrostSuite,
+    suite_for,
+)
 from support.curves import L_ED, torsion
 
 MESSAGE = hashlib.sha256(b"pay").digest()
@@ -45,15 +53,15 @@ each_suite = pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.sc
 
 
 def test_schemes():
-    """Wallets hold keys of three schemes; only Ed25519's can be signed with so far."""
+    """Wallets hold keys of three schemes; ECDSA's cannot be signed with so far."""
     assert {
         scheme: suite_for(scheme).signable for scheme in ("eddsa_ed25519", "schnorr_bip340", "ecdsa_secp256k1")
     } == {
         "eddsa_ed25519": True,
-        "schnorr_bip340": False,
+        "schnorr_bip340": True,
         "ecdsa_secp256k1": False,
     }
-    assert all(suite.signable == isinstance(suite, FrostSuite) for suite in SUITES)
+    assert all(suite.signable == isinstance(suite, FrostSuite | Bip340) for suite in SUITES)
     for unknown in ("", "EDDSA_ED25519", FROST_SECP256K1.scheme):
         with pytest.raises(KeyError):
             suite_for(unknown)

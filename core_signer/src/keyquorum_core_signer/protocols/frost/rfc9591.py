@@ -1,6 +1,6 @@
 """FROST as RFC 9591 has it, with one of its ciphersuites."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,9 +44,9 @@ class Rfc9591Package(SigningPackage):
         )
         return group.base_multiply(z_i) == expected
 
-    def aggregate(self, shares: Iterable[Scalar]) -> bytes:
+    def aggregate(self, shares: Mapping[PartyId, Scalar]) -> bytes:
         """Section 5.3: z is the sum of the shares."""
-        return self.suite.encode_signature(self.R, sum(shares, self.suite.group.zero()))
+        return self.suite.encode_signature(self.R, sum(shares.values(), self.suite.group.zero()))
 
     def verifies(self, signature: bytes) -> bool:
         """The suite's verifier, under the child key."""

@@ -1,6 +1,7 @@
 """FROST: two-round threshold Schnorr signatures. Every signer is also an aggregator.
 
-The rounds, what is checked in them and who is blamed are the same for every scheme; the equations are those of RFC 9591.
+The rounds, what is checked in them and who is blamed are the same for every scheme; the equations are those of
+RFC 9591 or, for Taproot keys, of BIP-445.
 """
 
 from collections.abc import Mapping
@@ -8,11 +9,12 @@ from typing import Final, TypeAlias
 
 from keyquorum_core_signer.groups.ciphersuite import Scalar
 from keyquorum_core_signer.groups.derivation import UnusableIndex
-from keyquorum_core_signer.groups.suites import FrostSuite, Suite
+from keyquorum_core_signer.groups.suites import Bip340, FrostSuite, Suite
 from keyquorum_core_signer.primitives.shamir import lagrange
 from keyquorum_core_signer.primitives.transcript import digest
 from keyquorum_core_signer.protocols.context import bind
 from keyquorum_core_signer.protocols.errors import EchoMismatch, ProtocolMisuse, abort_if
+from keyquorum_core_signer.protocols.frost.bip340 import Bip445
 from keyquorum_core_signer.protocols.frost.messages import FrostCommitments, FrostShares
 from keyquorum_core_signer.protocols.frost.rfc9591 import Rfc9591
 from keyquorum_core_signer.protocols.frost.variant import SigningPackage, Variant
@@ -31,6 +33,7 @@ def sign(
 ) -> Rounds[tuple[bytes, ...]]:
     """Sign every ``(message, path)`` with the child of ``share``'s key at that path; signatures come in that order.
 
+    A BIP-340 signature is for the Taproot output key of the child: BIP-341's tweak without a script is always applied.
     ``ctx.parties`` are the signers, at least ``threshold`` of the key's parties.
     """
     variant = variant_for(suite)
@@ -74,7 +77,7 @@ def sign(
     invalid: set[PartyId] = set()
     for k, (package, (_, child)) in enumerate(zip(packages, children, strict=True)):
         z = {i: answer.shares[k] for i, answer in answers.items()}
-        signature = package.aggregate(z.values())
+        signature = package.aggregate(z)
         signatures.append(signature)
         if not package.verifies(signature):
             invalid.update(invalid_shares(package, child, z))
@@ -90,6 +93,8 @@ def variant_for(suite: Suite) -> Variant:
     """The specification that makes a suite's signatures; ``ProtocolMisuse`` if none of ours does."""
     if isinstance(suite, FrostSuite):
         return Rfc9591(suite)
+    if isinstance(suite, Bip340):
+        return Bip445(suite)
     raise ProtocolMisuse("FROST does not make signatures of this scheme")
 
 

@@ -1,7 +1,7 @@
 """What the specifications of FROST do differently; ``sign`` is the same for all of them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from keyquorum_core_signer.groups.ciphersuite import Point, Scalar
@@ -25,7 +25,7 @@ class SigningPackage(ABC):
         """Whether z_i answers the party's commitment under Y_i and lambda_i: in public, in variable time."""
 
     @abstractmethod
-    def aggregate(self, shares: Iterable[Scalar]) -> bytes:
+    def aggregate(self, shares: Mapping[PartyId, Scalar]) -> bytes:
         """The signature of everybody's z_i, as verifiers take it; not verified."""
 
     @abstractmethod
