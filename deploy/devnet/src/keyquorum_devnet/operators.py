@@ -8,15 +8,17 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from keyquorum_devnet.layout import CELL, GATEWAY, PARTIES, ROLES, TENANT, Layout, command, new_secret
 from keyquorum_devnet.ports import HOST
+
+T = TypeVar("T")
 
 STEP_S_MAX: Final = 120.0  # unpacking SoftHSM the first time takes the longest
 SCOPES: Final = ("read", "transact", "admin")
@@ -39,12 +41,25 @@ async def run(*argv: str, environment: Mapping[str, str] | None = None) -> str:
     try:
         out, errors = await asyncio.wait_for(process.communicate(), STEP_S_MAX)
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise StepFailed(f"{Path(argv[0]).name} {argv[1]} took more than {STEP_S_MAX:.0f} s") from None
+    finally:
+        if process.returncode is None:  # too slow, or we were interrupted
+            process.kill()
+            await process.wait()
     if process.returncode:
         raise StepFailed(f"{Path(argv[0]).name} {' '.join(argv[1:3])}: {errors.decode(errors='replace').strip()}")
     return out.decode()
+
+
+async def all_of(steps: Iterable[Awaitable[T]]) -> list[T]:
+    """What every step gives, once all of them have ended: none is left running when one fails."""
+    ended = await asyncio.gather(*steps, return_exceptions=True)
+    results: list[T] = []
+    for result in ended:
+        if isinstance(result, BaseException):
+            raise result
+        results.append(result)
+    return results
 
 
 async def make_identities(layout: Layout, ports: Mapping[str, int]) -> dict[str, str]:
@@ -64,7 +79,7 @@ async def make_identities(layout: Layout, ports: Mapping[str, int]) -> dict[str,
 
     if all((layout.node(name) / "roster.toml").exists() for name in ROLES):
         return {}  # compared before
-    return dict(zip(ROLES, await asyncio.gather(*map(make, ROLES)), strict=True))
+    return dict(zip(ROLES, await all_of(map(make, ROLES)), strict=True))
 
 
 async def pin_rosters(layout: Layout, ports: Mapping[str, int], fingerprints: Mapping[str, str]) -> None:
@@ -80,7 +95,7 @@ async def pin_rosters(layout: Layout, ports: Mapping[str, int], fingerprints: Ma
             said = await run(command("keyquorum-signer"), "enroll", "--dir", folder, *common, *expected, *cards)
             return said.rpartition("roster hash:")[2].strip()
 
-        if len(set(await asyncio.gather(*map(enroll, ROLES)))) != 1:
+        if len(set(await all_of(map(enroll, ROLES)))) != 1:
             raise StepFailed("the operators pinned different rosters")
     for name in ROLES:
         _set_addresses(layout.node(name) / "roster.toml", ports)
@@ -96,7 +111,7 @@ async def make_keks(layout: Layout, environment: Mapping[str, Mapping[str, str]]
             await run(command("keyquorum-signer"), *arguments, environment=environment.get(name))
             marker.touch()
 
-    await asyncio.gather(*map(make, PARTIES))
+    await all_of(map(make, PARTIES))
 
 
 async def make_api_key(layout: Layout) -> None:

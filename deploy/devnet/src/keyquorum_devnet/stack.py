@@ -76,7 +76,7 @@ class Stack:
         """What operators do before a start; the extra environment of each process that needs one."""
         began = time.monotonic()
         self.ports = ports.assign(self.layout.ports, PROCESSES)
-        pins = asyncio.gather(*map(operators.codec_pin, configuration.CODECS))
+        pins = "".join([await operators.codec_pin(name) for name in configuration.CODECS])
         tokens: dict[str, dict[str, str]] = {}
         if self.options.hsm == "softhsm":
             if self._softhsm is None:
@@ -84,7 +84,7 @@ class Stack:
             tokens = await operators.make_tokens(self.layout, self._softhsm)
         fingerprints = await operators.make_identities(self.layout, self.ports)
         await operators.pin_rosters(self.layout, self.ports, fingerprints)
-        configuration.write(self.layout, self.ports, self.options, tokens, "".join(await pins))
+        configuration.write(self.layout, self.ports, self.options, tokens, pins)
         environment = {name: {"SOFTHSM2_CONF": token["config"]} for name, token in tokens.items()}
         await operators.make_keks(self.layout, environment, f"kek.{self.options.hsm}.made")
         await operators.make_api_key(self.layout)
