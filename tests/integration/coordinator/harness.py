@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import grpc
+import pytest
 import structlog
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
 
 from integration.coordinator.scripted import ScriptedCell
 from keyquorum_core_signer.coordinator.serve import Coordinator, start_coordinator
@@ -87,3 +90,18 @@ async def gateway_of(cell: ScriptedCell, coordinator: Coordinator) -> AsyncItera
 def states(events: list[signer_pb2.OperationEvent]) -> list[str]:
     """The states that events reached, by their short names."""
     return [signer_pb2.OperationState.Name(event.state).removeprefix("OPERATION_STATE_") for event in events]
+
+
+async def refusal(call) -> tuple[grpc.StatusCode, str, bool]:
+    """The status of a call that must fail, with the reason and retriability of its details."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    details = dict(caught.value.trailing_metadata() or ()).get("grpc-status-details-bin")
+    if details is None:
+        return caught.value.code(), "", False
+    info = ErrorInfo()
+    status = Status.FromString(details)
+    assert status.details[0].Unpack(info)
+    assert info.domain == "keyquorum"
+    assert status.message == caught.value.details()
+    return caught.value.code(), info.reason, info.metadata["retriable"] == "true"
