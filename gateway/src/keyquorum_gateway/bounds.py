@@ -44,6 +44,9 @@ BODY_READ_S: Final = 10.0
 WRITES_PER_COMMIT_MAX: Final = 256
 """Commands that share one fsync: bounds the latency of the first."""
 
+LAZY_WRITE_S: Final = 0.02
+"""How long a write that nobody waits for may wait for company: what a crash takes back is found out again after it."""
+
 API_KEY_CACHE_S: Final = 1.0
 """How long a verified API key is believed without a look at the database: a revocation takes effect within it."""
 

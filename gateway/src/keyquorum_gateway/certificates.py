@@ -6,7 +6,7 @@ codec installed here derives the same one. The codes in :class:`Refused` are wha
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -48,7 +48,7 @@ class VerifiedKey:
     chain_code: bytes
     epoch: int
     imported: bool
-    policy: intent_pb2.Policy
+    policy: intent_pb2.Policy = field(hash=False)  # messages are not hashable; equality looks at it
     intent_hash: bytes
     certificate_hash: bytes
 

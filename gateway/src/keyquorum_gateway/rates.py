@@ -1,6 +1,8 @@
-"""Rate limits: sliding windows per API key and per tenant, one budget per class of route (the ``limits`` library).
+"""Rate limits: fixed windows per API key and per tenant, one budget per class of route, over the ``limits`` library.
 
-In memory, because there is one gateway per database; the same strategies run over Redis where there are several.
+The strategy is the library's fixed window, spelt over its storage because the draft's headers want to know what is left
+of every request's budget, and asking the strategy a second time costs more than the request. In memory, because there is
+one gateway per database; the library's other storages have the same two methods.
 """
 
 import math
@@ -9,8 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.aio.storage import MemoryStorage, Storage
 
 from keyquorum_gateway.config import RateConfig, RateLimitsConfig
 from keyquorum_gateway.routes.endpoint import RateClass
@@ -28,39 +29,43 @@ class Verdict:
 
 
 class _Budget:
-    def __init__(self, name: RateClass, config: RateConfig) -> None:
-        self.key: Final[RateLimitItem] = RateLimitItemPerSecond(config.per_key, config.window_s, namespace=f"k/{name}")
-        self.tenant: Final[RateLimitItem] = RateLimitItemPerSecond(
-            config.per_tenant, config.window_s, namespace=f"t/{name}"
-        )
-        self.header: Final = (
-            f'"{name}-key";q={config.per_key};w={config.window_s}, '
-            f'"{name}-tenant";q={config.per_tenant};w={config.window_s}'
-        )
-        self.key_name: Final = f"{name}-key"
-        self.tenant_name: Final = f"{name}-tenant"
+    """One policy: how much, in which window, and under which name."""
+
+    def __init__(self, name: str, amount: int, window_s: int) -> None:
+        self.name: Final = name
+        self.amount: Final = amount
+        self.window_s: Final = window_s
+        self.policy: Final = f'"{name}";q={amount};w={window_s}'
+        self._item: Final[RateLimitItem] = RateLimitItemPerSecond(amount, window_s, namespace=name)
+
+    async def take(self, storage: Storage, owner: str) -> tuple[int, int]:
+        """Take one request of ``owner``'s; how much is left (negative: there was none) and when the window ends."""
+        key = self._item.key_for(owner)
+        used = await storage.incr(key, self.window_s)
+        ends = await storage.get_expiry(key)
+        return self.amount - used, max(math.ceil(ends - time.time()), 0)
 
 
 class RateLimits:
     """All budgets."""
 
-    def __init__(self, config: RateLimitsConfig) -> None:
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._budgets: Final = {name: _Budget(name, getattr(config, name.value)) for name in RateClass}
+    def __init__(self, config: RateLimitsConfig, storage: Storage | None = None) -> None:
+        self._storage: Final = storage or MemoryStorage()
+        self._budgets: Final = {name: _pair(name, getattr(config, name.value)) for name in RateClass}
 
     async def take(self, rate: RateClass, principal: Principal) -> Verdict:
-        """Take one request from the key's and the tenant's budget. A refused request costs the tenant nothing."""
-        budget, limiter = self._budgets[rate], self._limiter
-        exhausted = ""
-        if not await limiter.hit(budget.key, principal.key_id):
-            exhausted = budget.key_name
-        elif not await limiter.hit(budget.tenant, principal.tenant_id):
-            exhausted = budget.tenant_name
-        if exhausted == budget.tenant_name:
-            name, item, owner = exhausted, budget.tenant, principal.tenant_id
-        else:
-            name, item, owner = budget.key_name, budget.key, principal.key_id
-        stats = await limiter.get_window_stats(item, owner)
-        reset_s = max(math.ceil(stats.reset_time - time.time()), 1 if exhausted else 0)
-        remaining = 0 if exhausted else stats.remaining
-        return Verdict(exhausted, budget.header, f'"{name}";r={remaining};t={reset_s}', reset_s)
+        """Take one request from the key's budget and then the tenant's: what the one refuses costs the other nothing."""
+        key, tenant, header = self._budgets[rate]
+        budget, (left, reset_s) = key, await key.take(self._storage, principal.key_id)
+        if left >= 0:
+            tenant_left, tenant_reset_s = await tenant.take(self._storage, principal.tenant_id)
+            if tenant_left < left:
+                budget, left, reset_s = tenant, tenant_left, tenant_reset_s
+        exhausted = budget.name if left < 0 else ""
+        return Verdict(exhausted, header, f'"{budget.name}";r={max(left, 0)};t={reset_s}', max(reset_s, 1))
+
+
+def _pair(name: RateClass, config: RateConfig) -> tuple[_Budget, _Budget, str]:
+    key = _Budget(f"{name}-key", config.per_key, config.window_s)
+    tenant = _Budget(f"{name}-tenant", config.per_tenant, config.window_s)
+    return key, tenant, f"{key.policy}, {tenant.policy}"

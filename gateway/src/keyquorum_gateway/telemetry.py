@@ -14,7 +14,7 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -50,8 +50,9 @@ class SpanFile(SpanExporter):
 
 def tracer_provider(config: TelemetryConfig, instance: str) -> TracerProvider:
     """A provider with the configured exporters; the caller shuts it down."""
+    exports = bool(config.otlp_endpoint) or config.span_file is not None
     provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(config.sample_ratio)),
+        sampler=ParentBased(_root_sampler(config.sample_ratio if exports else 0)),
         resource=Resource.create({"service.name": config.service_name, "service.instance.id": instance}),
         shutdown_on_exit=False,
     )
@@ -61,6 +62,13 @@ def tracer_provider(config: TelemetryConfig, instance: str) -> TracerProvider:
     if config.span_file is not None:
         provider.add_span_processor(BatchSpanProcessor(SpanFile(config.span_file), schedule_delay_millis=500))
     return provider
+
+
+def _root_sampler(ratio: float) -> Sampler:
+    """What becomes of traces that begin here. Where nothing is exported nothing is recorded, which is cheaper."""
+    if ratio in (0, 1):
+        return ALWAYS_ON if ratio else ALWAYS_OFF
+    return TraceIdRatioBased(ratio)
 
 
 def _span_line(span: ReadableSpan) -> dict[str, object]:

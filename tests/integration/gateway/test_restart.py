@@ -1,10 +1,13 @@
 """Restarts at every point: an operation ends as if nothing had happened, and never with a second intent or other bytes."""
 
 import asyncio
+import base64
+import json
 import os
 import signal
+import sqlite3
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import aiohttp
 import pytest
@@ -289,3 +292,26 @@ async def test_kill_9_while_the_parties_sign(cell, unused_tcp_port):
             assert (again.status, again.headers["Idempotent-Replayed"]) == (202, "true")
             assert again.body["id"] == reply.body["id"]
     assert len(cell.double.sign_intents) == 1
+
+
+@pytest.mark.parametrize("what", ["transaction", "raw", "wallet"])
+async def test_an_intent_is_durable_before_anybody_hears_of_it(cell, what):
+    """With its operation, its events, and the idempotency key that started it."""
+    seen = []
+
+    async def look(intent):
+        with closing(sqlite3.connect(f"file:{cell.folder}/gateway.db?mode=ro", uri=True)) as connection:
+            (stored,) = connection.execute("SELECT document FROM operations ORDER BY id DESC LIMIT 1").fetchone()
+            key = connection.execute("SELECT state FROM idempotency WHERE key = 'k'").fetchone()
+            seen.append((intent.nonce in base64.urlsafe_b64decode(json.loads(stored)["ceremonies"][0]["intent"]), key))
+
+    async with serving(cell) as (_, client):
+        body = await funded(cell, client, policy={"allow_raw": True})
+        cell.double.behaviour.admit = look
+        path, request = {
+            "transaction": ("/v1/transactions", body),
+            "raw": ("/v1/signatures", {"account_id": body["account_id"], "raw": "AAAA"}),
+            "wallet": ("/v1/wallets", {"user_id": "b", "chains": [CHAIN]}),
+        }[what]
+        assert (await client.post(path, request, key="k")).status == 201
+    assert seen == [(True, ("running",))]

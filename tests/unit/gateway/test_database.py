@@ -72,6 +72,17 @@ async def test_many_writers_share_commits(database):
     assert 1 <= commits < 100
 
 
+async def test_what_is_in_no_hurry_shares_the_next_commit(database):
+    """It waits a moment for one that somebody waits for, keeps its place before it, and is written alone if none comes."""
+    lazy = database.post(insert(1), lazy=True)
+    await asyncio.sleep(0.005)
+    assert not lazy.done()
+    await database.write(insert(2))
+    assert lazy.done()
+    assert database.read("SELECT a FROM t") == [(1,), (2,)]
+    await asyncio.wait_for(database.post(insert(3), lazy=True), 1)
+
+
 async def test_a_commit_that_fails_fails_all_and_keeps_nothing(database):
     """A full disk is a 503, not a half-written state; when there is room again, writing goes on."""
     await database.write(lambda c: c.pragma("max_page_count", c.pragma("page_count")) and None)

@@ -5,7 +5,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from keyquorum_gateway.problems import Problem
-from keyquorum_gateway.routes.endpoint import ENDPOINTS, Handler
+from keyquorum_gateway.routes.endpoint import ENDPOINT, Handler
 from keyquorum_gateway.services import PRINCIPAL, SERVICES
 
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="keyquorum"'}
@@ -16,7 +16,7 @@ def auth() -> Any:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        endpoint = request.app[ENDPOINTS].get(request.match_info.handler)
+        endpoint = request.get(ENDPOINT)
         if endpoint is not None and endpoint.scope is not None:
             scheme, _, key = request.headers.get("Authorization", "").partition(" ")
             if not key or scheme.lower() != "bearer":

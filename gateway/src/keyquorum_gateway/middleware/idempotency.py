@@ -15,7 +15,7 @@ from keyquorum_gateway.bounds import IDEMPOTENCY_KEY_CHARS_MAX
 from keyquorum_gateway.middleware.problems import as_problem
 from keyquorum_gateway.models.operations import OperationModel
 from keyquorum_gateway.problems import MEDIA_TYPE, Problem
-from keyquorum_gateway.routes.endpoint import ENDPOINTS, Handler
+from keyquorum_gateway.routes.endpoint import ENDPOINT, Handler
 from keyquorum_gateway.routes.endpoint import Idempotency as Rule
 from keyquorum_gateway.services import CLAIM, PRINCIPAL, SERVICES, TRACE_ID, Services
 from keyquorum_gateway.state.idempotency import Answer, Claim, InFlight, Mismatch, Replay
@@ -30,7 +30,7 @@ def idempotency() -> Any:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        endpoint = request.app[ENDPOINTS].get(request.match_info.handler)
+        endpoint = request.get(ENDPOINT)
         if endpoint is None or endpoint.idempotency is Rule.NONE or PRINCIPAL not in request:
             return await handler(request)
         key = _key_of(request)

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from keyquorum_gateway.bounds import BODY_READ_S
 from keyquorum_gateway.problems import Problem
-from keyquorum_gateway.routes.endpoint import ENDPOINTS, Handler
+from keyquorum_gateway.routes.endpoint import ENDPOINT, Handler
 
 
 def limits() -> Any:
@@ -15,7 +15,7 @@ def limits() -> Any:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        endpoint = request.app[ENDPOINTS].get(request.match_info.handler)
+        endpoint = request.get(ENDPOINT)
         if endpoint is not None and request.body_exists:
             if endpoint.body is not None and request.content_type != "application/json":
                 raise Problem("unsupported-media-type")

@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from keyquorum_gateway.problems import Problem
-from keyquorum_gateway.routes.endpoint import ENDPOINTS, Handler
+from keyquorum_gateway.routes.endpoint import ENDPOINT, Handler
 from keyquorum_gateway.services import EXTRA_HEADERS, PRINCIPAL, SERVICES
 from keyquorum_gateway.telemetry import Metrics
 
@@ -15,7 +15,7 @@ def rate_limit(metrics: Metrics) -> Any:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        endpoint = request.app[ENDPOINTS].get(request.match_info.handler)
+        endpoint = request.get(ENDPOINT)
         if endpoint is not None and endpoint.rate is not None and PRINCIPAL in request:
             verdict = await request.app[SERVICES].rates.take(endpoint.rate, request[PRINCIPAL])
             headers = request[EXTRA_HEADERS]

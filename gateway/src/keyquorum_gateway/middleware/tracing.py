@@ -8,7 +8,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from keyquorum_gateway.routes.endpoint import Handler
+from keyquorum_gateway.routes.endpoint import ENDPOINT, ENDPOINTS, Handler
 from keyquorum_gateway.services import EXTRA_HEADERS, TRACE_ID, Headers
 from keyquorum_gateway.telemetry import Metrics
 
@@ -28,31 +28,33 @@ def tracing(tracer: Tracer, metrics: Metrics) -> Any:
         route = resource.canonical if resource is not None else _UNMATCHED
         method = request.method if resource is not None else _UNMATCHED
         parent = propagator.extract(request.headers) if "traceparent" in request.headers else None
-        span = tracer.start_span(
-            f"{method} {route}",
-            context=parent,
-            kind=SpanKind.SERVER,
-            attributes={"http.request.method": method, "http.route": route},
-        )
+        span = tracer.start_span(f"{method} {route}", context=parent, kind=SpanKind.SERVER)
         context = span.get_span_context()
         trace_id = format(context.trace_id, "032x")
         request[TRACE_ID] = trace_id
+        endpoint = request.app[ENDPOINTS].get(request.match_info.handler)
+        if endpoint is not None:
+            request[ENDPOINT] = endpoint
         traceparent = f"00-{trace_id}-{context.span_id:016x}-{context.trace_flags:02x}"
-        request[EXTRA_HEADERS] = Headers(_ALWAYS, Traceparent=traceparent)
+        headers = request[EXTRA_HEADERS] = Headers(_ALWAYS, Traceparent=traceparent)
         token = otel_context.attach(set_span_in_context(span))
         status = 500
         try:
             response = await handler(request)
             status = response.status
             if not response.prepared:
-                for name, value in request[EXTRA_HEADERS].items():
-                    response.headers.setdefault(name, value)
+                if "Cache-Control" in response.headers:
+                    del headers["Cache-Control"]
+                response.headers.update(headers)
             return response
         finally:
             otel_context.detach(token)
-            span.set_attribute("http.response.status_code", status)
-            if status >= 500:
-                span.set_status(Status(StatusCode.ERROR))
+            if span.is_recording():
+                span.set_attributes(
+                    {"http.request.method": method, "http.route": route, "http.response.status_code": status}
+                )
+                if status >= 500:
+                    span.set_status(Status(StatusCode.ERROR))
             span.end()
             key = (method, route, status)
             histogram = series.get(key)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Final
 
@@ -44,19 +44,38 @@ class CeremonyRunner:
 
         Raises ``SigningError``; :class:`OperationFailed` where a restart found something that cannot be resolved.
         """
+        if live.recovered:
+            live.recovered = False
+            return await self._timed(live, ceremony, self._resolve)
+        await self._engine.persist(live, *writes)
+        return await self._timed(live, ceremony, self._follow)
+
+    async def run_harmless(self, live: LiveOperation, ceremony: Ceremony) -> CeremonyEvent:
+        """As :meth:`run`, for an intent that can move nothing: it is sent while it is made durable.
+
+        What a crash in between costs is a second signature over the same message. The result still waits for both.
+        """
+        if live.recovered:
+            return await self.run(live, ceremony)
+        saving = asyncio.ensure_future(self._engine.persist(live))
+        try:
+            return await self._timed(live, ceremony, self._follow)
+        finally:
+            await saving
+
+    async def _timed(
+        self,
+        live: LiveOperation,
+        ceremony: Ceremony,
+        way: Callable[[LiveOperation, Ceremony, Authorization], Awaitable[CeremonyEvent]],
+    ) -> CeremonyEvent:
         authorization = ceremony.authorization
         if authorization is None:
             raise AssertionError("a ceremony runs only once it is authorized")
-        resolving, live.recovered = live.recovered, False
-        if not resolving:
-            await self._engine.persist(live, *writes)
         started = time.perf_counter()
         outcome = "unknown"
         try:
-            if resolving:
-                terminal = await self._resolve(live, ceremony, authorization)
-            else:
-                terminal = await self._follow(live, ceremony, authorization)
+            terminal = await way(live, ceremony, authorization)
             outcome = terminal.state.value
         finally:
             elapsed_s = time.perf_counter() - started

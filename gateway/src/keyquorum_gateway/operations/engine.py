@@ -236,7 +236,7 @@ class OperationEngine:
         """Make the operation durable with all that belongs to it, as before its id leaves the gateway."""
         await self.persist(live, *self._programs[live.operation.kind].belongings(live))
 
-    def _post(self, live: LiveOperation, *writes: Write) -> "asyncio.Future[None]":
+    def _post(self, live: LiveOperation, *writes: Write, lazy: bool = False) -> "asyncio.Future[None]":
         save = saving(live.operation, live.events[live.stored_events :])
         claim = live.claim
         if claim is not None:
@@ -250,7 +250,7 @@ class OperationEngine:
             for write in writes:
                 write(connection)
 
-        future = self._database.post(command)
+        future = self._database.post(command, lazy=lazy)
         future.add_done_callback(lambda done: self._stored_up_to(live, count, done))
         return future
 
@@ -336,7 +336,7 @@ class OperationEngine:
         self.publish(live, state.value, detail=f"{error.code}: {error.detail}" if error else "")
         self._metrics.operations.labels(operation.kind, state, error.code if error else "").inc()
         if live.durable or state is OperationState.SUCCEEDED:
-            self._post(live).add_done_callback(lambda done: self._forget(live, done))
+            self._post(live, lazy=True).add_done_callback(lambda done: self._forget(live, done))
             live.durable = True
         else:
             self._forget(live, None)

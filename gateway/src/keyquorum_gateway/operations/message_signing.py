@@ -44,7 +44,9 @@ class MessageSigning:
         ceremony = operation.ceremonies[-1] if operation.ceremonies else self._begin(live, account, key, plan)
         if ceremony.authorization is None:
             return Outcome.AWAITING_INITIATOR
-        terminal = await self._ceremonies.run(live, ceremony)
+        harmless = plan.unsigned is not None  # a message in the chain's own format; raw bytes may be anything
+        run = self._ceremonies.run_harmless if harmless else self._ceremonies.run
+        terminal = await run(live, ceremony)
         if len(terminal.signatures) != 1 or not verifies(
             key.scheme, account.public_key, plan.message, terminal.signatures[0]
         ):

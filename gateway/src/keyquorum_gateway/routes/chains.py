@@ -1,35 +1,49 @@
 """Chains: what is served, and transactions by the chain's own id."""
 
 import base64
-from typing import Any, Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from aiohttp import web
 
 from keyquorum_gateway.adapter_calls import READ_S, SUBMIT_S, adapter_call
-from keyquorum_gateway.chains import Chain, ReadyChain
+from keyquorum_gateway.chains import Chain, ChainState, ReadyChain
 from keyquorum_gateway.models.pages import NoQuery
 from keyquorum_gateway.models.platform import ChainModel, ChainsModel, CodecModel
 from keyquorum_gateway.models.transactions import ChainTransactionModel, SubmitRequest
+from keyquorum_gateway.plugins import LoadedCodec
 from keyquorum_gateway.problems import Problem
 from keyquorum_gateway.routes.answers import answer
 from keyquorum_gateway.routes.endpoint import Endpoint, Idempotency, RateClass
 from keyquorum_gateway.routes.requests import parse_body, parse_query
 from keyquorum_gateway.services import PRINCIPAL, SERVICES
 from keyquorum_gateway.state.api_keys import Scope
+from keyquorum_plugin_api.chain import ChainInfo
 from keyquorum_plugin_api.codec import SignedTransaction
+
+
+class Facts(NamedTuple):
+    """All that is shown of a chain: equal facts are the same JSON."""
+
+    chain: str
+    state: ChainState
+    detail: str
+    info: ChainInfo | None
+    codec: LoadedCodec | None
+    fee_ceiling: str
 
 
 async def list_chains(request: web.Request) -> web.Response:
     """The chains that the caller's tenant may use."""
     parse_query(request, NoQuery)
     chains = request.app[SERVICES].chains.visible(request[PRINCIPAL].tenant_id)
-    return answer(ChainsModel(items=tuple(_model(chain) for chain in chains)))
+    return web.Response(body=_chains_body(tuple(map(_facts, chains))), content_type="application/json")
 
 
 async def get_chain(request: web.Request) -> web.Response:
     """One chain."""
     parse_query(request, NoQuery)
-    return answer(_model(_find(request)))
+    return answer(_model(_facts(_find(request))))
 
 
 async def submit_chain_transaction(request: web.Request) -> web.Response:
@@ -61,36 +75,32 @@ def _find(request: web.Request) -> Chain:
     return request.app[SERVICES].chains.find(name, request[PRINCIPAL].tenant_id, status=404)
 
 
-def _model(chain: Chain) -> ChainModel:
-    info, codec = chain.info, chain.codec
+def _facts(chain: Chain) -> Facts:
+    return Facts(chain.chain, chain.state, chain.detail, chain.info, chain.codec, chain.config.fee_ceiling)
+
+
+@lru_cache(maxsize=256)
+def _chains_body(chains: tuple[Facts, ...]) -> bytes:
+    """Chains as JSON, written once for as long as nothing about them changes."""
+    return ChainsModel(items=tuple(map(_model, chains))).model_dump_json().encode()
+
+
+def _model(facts: Facts) -> ChainModel:
+    info, codec = facts.info, facts.codec
     pin = CodecModel(name=codec.ref.name, version=codec.ref.version, sha256=codec.ref.sha256.hex()) if codec else None
-    facts: dict[str, Any] = (
-        {
-            "name": info.name,
-            "aliases": info.aliases,
-            "native_asset": info.native_asset,
-            "symbol": info.symbol,
-            "decimals": info.decimals,
-            "capabilities": tuple(sorted(info.capabilities)),
-        }
-        if info
-        else {
-            "name": None,
-            "aliases": (),
-            "native_asset": None,
-            "symbol": None,
-            "decimals": None,
-            "capabilities": (),
-        }
-    )
     return ChainModel(
-        chain=chain.chain,
-        state=chain.state.value,
-        detail=chain.detail,
+        chain=facts.chain,
+        state=facts.state.value,
+        detail=facts.detail,
+        name=info.name if info else None,
+        aliases=info.aliases if info else (),
+        native_asset=info.native_asset if info else None,
+        symbol=info.symbol if info else None,
+        decimals=info.decimals if info else None,
         scheme=codec.codec.scheme if codec else None,
-        fee_ceiling=chain.config.fee_ceiling,
+        capabilities=tuple(sorted(info.capabilities)) if info else (),
+        fee_ceiling=facts.fee_ceiling,
         codec=pin,
-        **facts,
     )
 
 

@@ -57,4 +57,7 @@ class Endpoint:
 
 
 ENDPOINTS: web.AppKey[Mapping[Any, Endpoint]] = web.AppKey("endpoints", Mapping)
-"""Endpoints by handler: how a middleware knows what it stands in front of."""
+"""Endpoints by handler."""
+
+ENDPOINT: web.RequestKey[Endpoint] = web.RequestKey("endpoint", Endpoint)
+"""What the middleware stands in front of; absent where nothing is at the path, or not under that method."""

@@ -28,6 +28,8 @@ async def parse_body(request: web.Request, model: type[M]) -> M:
 
 def parse_query(request: web.Request, model: type[M]) -> M:
     """The query as a model; a parameter that occurs twice is refused like an unknown one."""
+    if not request.rel_url.raw_query_string:
+        return model()
     query = request.rel_url.query
     values = {name: query.getall(name) for name in query}
     for name, occurrences in values.items():

@@ -1,10 +1,12 @@
 """Wallets: their keys, and what proves them."""
 
 import time
+from functools import lru_cache
 from typing import Final
 
 from aiohttp import web
 
+from keyquorum_gateway.certificates import VerifiedKey
 from keyquorum_gateway.chains import DescribedChain
 from keyquorum_gateway.config import LimitConfig
 from keyquorum_gateway.identifiers import KEY, WALLET, new_identifier
@@ -29,7 +31,7 @@ from keyquorum_gateway.routes.endpoint import Endpoint, Idempotency, RateClass
 from keyquorum_gateway.routes.requests import page_request, parse_body, parse_query, wait_budget_s
 from keyquorum_gateway.services import CLAIM, PRINCIPAL, SERVICES, Services
 from keyquorum_gateway.state.api_keys import Scope
-from keyquorum_gateway.state.wallets import Initiation, Wallet, WalletState
+from keyquorum_gateway.state.wallets import Account, Initiation, Wallet, WalletState
 from keyquorum_protos.wallet.v1 import certificate_pb2
 
 
@@ -94,7 +96,9 @@ async def get_wallet(request: web.Request) -> web.Response:
     """One wallet: who initiates, and what that protects."""
     parse_query(request, NoQuery)
     services = request.app[SERVICES]
-    return answer(_model(services, _wallet(services, request.match_info["wallet_id"], request[PRINCIPAL].tenant_id)))
+    wallet = _wallet(services, request.match_info["wallet_id"], request[PRINCIPAL].tenant_id)
+    body = _body(wallet, _keys(services, wallet), services.wallets.accounts_of(wallet.id))
+    return web.Response(body=body, content_type="application/json")
 
 
 async def get_certificate(request: web.Request) -> web.Response:
@@ -192,9 +196,18 @@ def _wallet(services: Services, wallet_id: str, tenant_id: str) -> Wallet:
     return wallet
 
 
+def _keys(services: Services, wallet: Wallet) -> tuple[VerifiedKey, ...]:
+    return tuple(services.accounts.certified(key) for key in services.wallets.keys(wallet.id))
+
+
 def _model(services: Services, wallet: Wallet) -> WalletModel:
-    keys = tuple(services.accounts.certified(key) for key in services.wallets.keys(wallet.id))
-    return WalletModel.of(wallet, keys, services.wallets.accounts_of(wallet.id))
+    return WalletModel.of(wallet, _keys(services, wallet), services.wallets.accounts_of(wallet.id))
+
+
+@lru_cache(maxsize=4096)
+def _body(wallet: Wallet, keys: tuple[VerifiedKey, ...], accounts: tuple[Account, ...]) -> bytes:
+    """A wallet as JSON, written once for as long as nothing about it changes."""
+    return WalletModel.of(wallet, keys, accounts).model_dump_json().encode()
 
 
 def _certificate(key_id: str, scheme: str, signed: bytes) -> KeyCertificateModel:

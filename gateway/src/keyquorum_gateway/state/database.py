@@ -5,6 +5,8 @@ Rules:
 * ``synchronous=FULL`` and WAL: a write that was awaited survives power loss.
 * Every command runs in a savepoint of its own; a command that raises is undone alone and its caller gets the error.
 * Commands that arrive while a commit is running share the next one, so that n clients pay for one fsync.
+* A command that nobody waits for and that a crash may take back (``lazy``) waits a moment for one that somebody does wait
+  for, and shares its fsync: a request pays for one, however much is noted about it afterwards.
 * Reads run on the event loop's own connection: a point read takes microseconds and never waits for the writer.
 * A commit that fails fails all its commands with :class:`StateUnavailable`; nothing of them is kept.
 """
@@ -12,14 +14,16 @@ Rules:
 import asyncio
 import fcntl
 import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeAlias, TypeVar
 
 import apsw
 
-from keyquorum_gateway.bounds import WRITES_PER_COMMIT_MAX
+from keyquorum_gateway.bounds import LAZY_WRITE_S, WRITES_PER_COMMIT_MAX
 from keyquorum_gateway.problems import OperationFailed
 from keyquorum_gateway.state.schema import migrate
 
@@ -64,7 +68,7 @@ class Database:
         self._reader = connect(path)
         self._reader.pragma("query_only", True)
         self._loop = asyncio.get_running_loop()
-        self._queue: SimpleQueue[tuple[Command[Any], asyncio.Future[Any]] | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._write_forever, name="state-writer")
         self._thread.start()
         self._closed = False
@@ -78,12 +82,12 @@ class Database:
         row: Row | None = next(iter(self._reader.execute(sql, parameters)), None)
         return row
 
-    def post(self, command: Command[T]) -> "asyncio.Future[T]":
+    def post(self, command: Command[T], *, lazy: bool = False) -> "asyncio.Future[T]":
         """Queue a write; the future is done once it is durable. Writes keep their order."""
         if self._closed:
             raise StateUnavailable("the database is closed")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put((command, future))
+        self._queue.put(_Entry(command, future, lazy))
         return future
 
     async def write(self, command: Command[T]) -> T:
@@ -104,15 +108,26 @@ class Database:
     def _write_forever(self) -> None:
         running = True
         while running:
-            batch = [self._queue.get()]
-            while len(batch) < WRITES_PER_COMMIT_MAX and not self._queue.empty():
-                batch.append(self._queue.get())
+            batch = self._next_batch()
             running = None not in batch
-            commands = [entry for entry in batch if entry is not None]
-            if commands:
-                outcomes = self._commit([command for command, _ in commands])
-                futures = [future for _, future in commands]
-                self._loop.call_soon_threadsafe(_resolve, futures, outcomes)
+            entries = [entry for entry in batch if entry is not None]
+            if entries:
+                outcomes = self._commit([entry.command for entry in entries])
+                self._loop.call_soon_threadsafe(_resolve, [entry.future for entry in entries], outcomes)
+
+    def _next_batch(self) -> "list[_Entry | None]":
+        """What is queued; while nothing of it is in a hurry, what comes within a moment as well."""
+        batch = [self._queue.get()]
+        until = time.monotonic() + LAZY_WRITE_S
+        hurry = False
+        while len(batch) < WRITES_PER_COMMIT_MAX:
+            hurry = hurry or batch[-1] is None or not batch[-1].lazy
+            left_s = until - time.monotonic()
+            try:
+                batch.append(self._queue.get_nowait() if hurry or left_s <= 0 else self._queue.get(timeout=left_s))
+            except Empty:
+                break
+        return batch
 
     def _commit(self, commands: Sequence[Command[Any]]) -> list[Any]:
         """Run all commands in one transaction: what each returned, or the exception that it raised."""
@@ -134,6 +149,13 @@ class Database:
             raise
         except Exception as error:  # noqa: BLE001 - it belongs to the command's caller
             return error
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    command: Command[Any]
+    future: "asyncio.Future[Any]"
+    lazy: bool
 
 
 def _resolve(futures: Sequence["asyncio.Future[Any]"], outcomes: Sequence[Any]) -> None:

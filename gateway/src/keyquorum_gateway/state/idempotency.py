@@ -115,9 +115,8 @@ class Idempotency:
             if not future.cancelled() and future.exception() is not None:
                 self._log.warning("idempotency.not_saved", reason=str(future.exception()))
 
-        self._database.post(lambda connection: _upsert(connection, claim, _State.ANSWERED, answer)).add_done_callback(
-            saved
-        )
+        future = self._database.post(lambda connection: _upsert(connection, claim, _State.ANSWERED, answer), lazy=True)
+        future.add_done_callback(saved)
 
     async def release(self, claim: Claim) -> None:
         """End a claim so that the key can be used again for the same request, or for any if nothing was started."""
