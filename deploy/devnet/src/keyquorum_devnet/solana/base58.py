@@ -1,27 +1,18 @@
-"""Base58 with Bitcoin's alphabet, as Solana writes keys, signatures and short data."""
+"""Base58 as Solana writes keys, signatures and short data: the ``base58`` library, without its leniency."""
 
-ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_VALUES = {character: value for value, character in enumerate(ALPHABET)}
+import base58
+
+ALPHABET = base58.BITCOIN_ALPHABET.decode()
 
 
 def encode(data: bytes) -> str:
     """Text of any bytes; each leading zero byte becomes a ``1``."""
-    number = int.from_bytes(data, "big")
-    digits = ""
-    while number:
-        number, digit = divmod(number, 58)
-        digits = ALPHABET[digit] + digits
-    zeros = len(data) - len(data.lstrip(b"\x00"))
-    return "1" * zeros + digits
+    return base58.b58encode(data).decode()
 
 
 def decode(text: str) -> bytes:
     """Bytes of a text, or ValueError. The inverse of :func:`encode`, so no two texts give the same bytes."""
-    number = 0
-    for character in text:
-        value = _VALUES.get(character)
-        if value is None:
-            raise ValueError("not base58")
-        number = number * 58 + value
-    zeros = len(text) - len(text.lstrip("1"))
-    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    data = base58.b58decode(text)
+    if base58.b58encode(data).decode() != text:  # the library forgives white space at the end
+        raise ValueError("not base58")
+    return data
