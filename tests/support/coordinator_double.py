@@ -258,9 +258,9 @@ class CoordinatorDouble(signer_pb2_grpc.SignerServiceServicer, wallet_pb2_grpc.W
             threshold=command.threshold,
             node_ids=command.node_ids,
             indices=tuple(self.roster.node(node_id).index for node_id in command.node_ids),
-            public_key=public_bytes(key),
+            public_key=_in_scheme(command.scheme, public_bytes(key)),
             chain_code=bytes(32),
-            public_shares=tuple(public_bytes(new_key()) for _ in command.node_ids),
+            public_shares=tuple(_in_scheme(command.scheme, public_bytes(new_key())) for _ in command.node_ids),
             roster_hash=self.roster.roster_hash,
             epoch=1,
             policy=command.policy,
@@ -283,6 +283,11 @@ class CoordinatorDouble(signer_pb2_grpc.SignerServiceServicer, wallet_pb2_grpc.W
             if chosen is not None:
                 signatures.append(certificate_pb2.NodeSignature(node_id=node_id, signature=chosen.sign(tag, data)))
         return signatures
+
+
+def _in_scheme(scheme: str, public_key: bytes) -> bytes:
+    """A public key of the scheme's length; nothing is ever signed with one that is no Ed25519 key."""
+    return public_key if scheme == "eddsa_ed25519" else b"\x02" + public_key
 
 
 def other_policy(certificate: KeyCertificate) -> KeyCertificate:

@@ -85,6 +85,7 @@ def create_app(config: GatewayConfig, installed: Sequence[Installed] | None = No
     app[METRICS] = metrics
     composition = Composition(config, metrics, provider, installed_plugins() if installed is None else installed)
     app.cleanup_ctx.append(composition.run)
+    app.on_shutdown.append(_drain)
     return app
 
 
@@ -145,6 +146,11 @@ class Composition:
             log.info("gateway.ready", operations_resumed=engine.recover(), transactions_followed=tracker.recover())
             await stack.enter_async_context(maintenance(services))
             yield
+
+
+async def _drain(app: web.Application) -> None:
+    """Let open requests and event streams go before the server waits for them."""
+    app[SERVICES].engine.drain()
 
 
 def _channel(config: GatewayConfig, roster: Roster) -> grpc.aio.Channel:

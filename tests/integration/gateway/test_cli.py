@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
 
 from keyquorum_core_signer.intents.roster import Node, Roster
+from keyquorum_core_signer.wire.certificates import identity_certificate
 from keyquorum_core_signer.wire.identity import IdentityKey
 from keyquorum_gateway.cli import main
 from keyquorum_gateway.identity import verify as signed_by
+from keyquorum_gateway.state import api_keys
 from support.gateway_cell import CHAIN, RECIPIENT
 
 
@@ -49,8 +52,6 @@ async def test_lists_are_tables_or_json(client, run, command):
 async def test_a_refused_plugin_shows_its_line(cell, run):
     """Ready to paste into the configuration."""
     async with cell.running(PLUGINS__ALLOW='["other"]', STATE__FILE=str(cell.folder / "b.db")) as running:
-        from keyquorum_gateway.state import api_keys  # noqa: PLC0415
-
         key = (cell.folder / "api-key").read_text().strip()
         digest = api_keys.digest(bytes.fromhex((cell.folder / "pepper").read_text()), key)
         await running.services.database.write(
@@ -106,10 +107,6 @@ async def test_a_wallet_is_verified_against_a_roster_of_ones_own(cell, client, r
 def other_roster(roster):
     """The same names with another party's key."""
     stranger = IdentityKey.generate()
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    from keyquorum_core_signer.wire.certificates import identity_certificate  # noqa: PLC0415
-
     first, *others = roster.nodes
     certificate = identity_certificate(stranger, first.node_id, datetime.now(UTC))
     swapped = Node(first.node_id, first.index, stranger.public, certificate, first.transport_certificate, first.address)

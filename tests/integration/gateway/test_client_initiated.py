@@ -169,3 +169,21 @@ async def test_valid_until_is_the_configured_time_ahead(cell, client):
     operation = await order_wallet(cell, client)
     left_s = operation["awaiting"]["fields"]["valid_until_ms"] / 1000 - time.time()
     assert 290 < left_s <= 300
+
+
+async def test_a_wallet_of_two_schemes_is_authorized_key_by_key(cell, client):
+    """One intent after the other; the wallet is active when both keys are certified."""
+    cell.double.schemes.add("ecdsa_secp256k1")
+    initiation = {"type": "client", "public_key": public_bytes(cell.root).hex()}
+    body = {"user_id": "dave", "chains": [CHAIN], "schemes": ["ecdsa_secp256k1"], "initiation": initiation}
+    operation = (await client.post("/v1/wallets", body)).body
+    first = await authorize(client, operation, cell.root)
+    assert (first.status, first.body["state"]) == (202, "awaiting_initiator")
+    assert first.body["awaiting"]["intent"] != operation["awaiting"]["intent"]
+    assert (await client.get(f"/v1/wallets/{operation['wallet_id']}")).body["state"] == "creating"
+    second = await authorize(client, first.body, cell.root)
+    assert (second.status, second.body["state"]) == (200, "succeeded")
+    wallet = (await client.get(f"/v1/wallets/{operation['wallet_id']}")).body
+    assert wallet["state"] == "active"
+    assert [key["scheme"] for key in wallet["keys"]] == ["eddsa_ed25519", "ecdsa_secp256k1"]
+    assert len(wallet["accounts"]) == 1

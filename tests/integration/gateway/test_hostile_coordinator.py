@@ -1,10 +1,12 @@
 """A coordinator that lies: substituted keys, addresses, committees, policies and signatures are refused."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from toychain.codec import address_of
 
+from keyquorum_core_signer.wire.certificates import transport_credentials
 from keyquorum_core_signer.wire.identity import IdentityKey
 from support.coordinator_double import new_key, other_policy, public_bytes
 from support.gateway_cell import CHAIN, RECIPIENT
@@ -157,10 +159,6 @@ async def test_another_roster_is_noticed(cell, client):
 
 async def test_an_unpinned_coordinator_is_not_spoken_to(cell, client):
     """mTLS: another certificate under the same name gets no request."""
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    from keyquorum_core_signer.wire.certificates import transport_credentials  # noqa: PLC0415
-
     account = (await client.wallet())["accounts"][0]
     await cell.stop_coordinator()
     cell.coordinator = transport_credentials(["coordinator-1"], datetime.now(UTC))

@@ -1,10 +1,12 @@
 """Idempotency keys: one effect and one answer per key, in races, across restarts, and after "nothing happened"."""
 
 import asyncio
+import time
 
 import pytest
 
 from keyquorum_core_signer.intents.intent import operation_id
+from keyquorum_gateway.state.operations import saving
 from support.gateway_cell import CHAIN, RECIPIENT
 
 
@@ -139,10 +141,6 @@ async def test_a_new_intent_is_made_only_when_the_old_one_is_dead(cell, gateway,
     stored = gateway.services.operations.get(first.body["operation_id"])
 
     async def expire(ago_s):
-        import time  # noqa: PLC0415 - the test's own clock
-
-        from keyquorum_gateway.state.operations import saving  # noqa: PLC0415
-
         stored.ceremonies[0].valid_until_ms = int((time.time() - ago_s) * 1000)
         await gateway.services.database.write(saving(stored, []))
 

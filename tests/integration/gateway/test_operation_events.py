@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from support.gateway_cell import RECIPIENT
+from support.gateway_cell import RECIPIENT, eventually
 
 STAGES = [
     "accepted",
@@ -127,3 +127,23 @@ async def test_operations_are_listed_newest_first(client, body):
     assert [o["id"] for o in page["items"]] == [made["operation_id"]]
     page = (await client.get(f"/v1/operations?page_token={page['next_page_token']}")).body
     assert [o["kind"] for o in page["items"]] == ["wallet"]
+
+
+async def test_nobody_waits_for_a_gateway_that_stops(cell):
+    """Who waits for a result gets 202, who follows gets the end of the stream; the operation goes on after the start."""
+    cell.double.behaviour.gate = asyncio.Event()
+    async with cell.running(SERVER__SHUTDOWN_S="0") as running, cell.client(running) as client:
+        cell.double.behaviour.gate.set()
+        account = (await client.wallet())["accounts"][0]
+        cell.ledger.balances[account["address"]] = 1000
+        cell.double.behaviour.gate.clear()
+        request = {"account_id": account["id"], "destination": RECIPIENT, "amount": "100"}
+        waiting = asyncio.create_task(client.post("/v1/transactions", request, Prefer="wait=30"))
+        await eventually(lambda: cell.double.sign_intents)
+        (live,) = running.services.engine._live.values()
+        following = asyncio.create_task(client.get(f"/v1/operations/{live.operation.id}/events"))
+        await eventually(lambda: running.services.streams.open)
+        running.services.engine.drain()
+        async with asyncio.timeout(5):
+            assert ((await waiting).status, (await following).status) == (202, 200)
+    cell.double.behaviour.gate.set()

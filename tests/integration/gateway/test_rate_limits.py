@@ -1,5 +1,6 @@
 """Rate limits: per key, per tenant, per class of route, with the draft's headers."""
 
+import asyncio
 import re
 
 from keyquorum_gateway.state.api_keys import Scope
@@ -69,8 +70,6 @@ async def test_a_refused_request_does_nothing_and_keeps_nothing(cell):
         body = {"user_id": "b", "chains": [CHAIN]}
         assert (await client.post("/v1/wallets", body, key="k")).status == 429
         assert len(cell.double.runs) == 1
-        import asyncio  # noqa: PLC0415
-
         await asyncio.sleep(4)
         again = await client.post("/v1/wallets", body, key="k")
         assert (again.status, "Idempotent-Replayed" in again.headers) == (201, False)

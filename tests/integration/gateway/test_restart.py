@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from toychain.ledger import LEDGERS
 
+from keyquorum_gateway.state.database import StateLocked
 from keyquorum_plugin_api.chain import TransactionState
 from keyquorum_plugin_api.errors import ChainUnavailable
 from support.fake_distributions import TOY_SITE
@@ -215,8 +216,6 @@ async def test_a_wallet_is_finished_after_a_restart(cell):
 
 async def test_a_second_gateway_on_the_same_database_is_refused(cell):
     """Claims on idempotency keys live in one process."""
-    from keyquorum_gateway.state.database import StateLocked  # noqa: PLC0415
-
     async with serving(cell):
         with pytest.raises(StateLocked):
             async with cell.running():

@@ -2,11 +2,18 @@
 
 import asyncio
 import json
+import os
+import socket
+import sys
+from pathlib import Path
 
+import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.gateway_cell import RECIPIENT, eventually
+from keyquorum_gateway.services import METRICS
+from support.fake_distributions import TOY_SITE
+from support.gateway_cell import RECIPIENT, Client, eventually
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -74,10 +81,6 @@ async def test_the_metrics_tell_requests_ceremonies_and_refusals(cell):
 
 async def test_every_series_is_documented(gateway):
     """docs/metrics.md has each name."""
-    from pathlib import Path  # noqa: PLC0415
-
-    from keyquorum_gateway.services import METRICS  # noqa: PLC0415
-
     text = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
     names = {family.name for family in gateway.app[METRICS].registry.collect()}
     ours = {name for name in names if name.startswith("keyquorum_")}
@@ -88,14 +91,6 @@ async def test_every_series_is_documented(gateway):
 @pytest.mark.parametrize("listener", ["console", "json"])
 async def test_logs_hold_no_key_and_no_full_address(cell, listener):
     """Of a whole process, at its most talkative."""
-    import os  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-
-    import aiohttp  # noqa: PLC0415
-
-    from support.fake_distributions import TOY_SITE  # noqa: PLC0415
-    from support.gateway_cell import Client  # noqa: PLC0415
-
     code = (
         f"import sys; sys.path.insert(0, {str(TOY_SITE)!r})\n"
         "import toychain.adapter\nfrom toychain.ledger import Ledger\n"
@@ -103,7 +98,7 @@ async def test_logs_hold_no_key_and_no_full_address(cell, listener):
         "toychain.adapter.LEDGERS = Every()\n"
         "from keyquorum_gateway.serve import main\nmain()"
     )
-    with (cell.folder / "probe").open("w"), __import__("socket").socket() as probe:
+    with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environ = {

@@ -9,6 +9,7 @@ from keyquorum_gateway.app import ROUTES
 from keyquorum_gateway.problems import CATALOGUE
 from keyquorum_gateway.routes.endpoint import Idempotency
 from keyquorum_gateway.spec import specification
+from keyquorum_plugin_api import errors
 
 CHECKED_IN = Path(__file__).parents[3] / "docs" / "openapi.json"
 DOCUMENT = json.loads(specification())
@@ -83,8 +84,6 @@ def test_every_method_that_changes_something_takes_a_model(route):
 
 def test_codes_of_the_plugin_api_and_the_core_signer_are_in_the_catalogue():
     """An error that a client can meet has a status of its own choosing, not the default."""
-    from keyquorum_plugin_api import errors  # noqa: PLC0415
-
     codes = {
         kind.code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ChainError)
     }

@@ -1,18 +1,20 @@
-"""A span per request, its trace id for problems and logs, and the request histogram."""
+"""A span per request, its trace id for problems and logs, the request histogram, and a line of log for what changes."""
 
 import time
 from typing import Any, Final
 
+import structlog
 from aiohttp import web
 from opentelemetry import context as otel_context
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from keyquorum_gateway.routes.endpoint import ENDPOINT, ENDPOINTS, Handler
-from keyquorum_gateway.services import EXTRA_HEADERS, TRACE_ID, Headers
+from keyquorum_gateway.services import EXTRA_HEADERS, PRINCIPAL, TRACE_ID, Headers
 from keyquorum_gateway.telemetry import Metrics
 
 _UNMATCHED: Final = "unmatched"
+_QUIET: Final = frozenset({"GET", "HEAD", _UNMATCHED})
 _ALWAYS: Final = {"Server": "keyquorum", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -20,6 +22,7 @@ def tracing(tracer: Tracer, metrics: Metrics) -> Any:
     """The outermost middleware: what it measures is what the client waits for."""
     propagator = TraceContextTextMapPropagator()
     series: dict[tuple[str, str, int], Any] = {}
+    log: Any = structlog.get_logger("keyquorum_gateway.requests")
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -60,6 +63,19 @@ def tracing(tracer: Tracer, metrics: Metrics) -> Any:
             histogram = series.get(key)
             if histogram is None:
                 histogram = series[key] = metrics.requests.labels(method, route, str(status))
-            histogram.observe(time.perf_counter() - started)
+            elapsed_s = time.perf_counter() - started
+            histogram.observe(elapsed_s)
+            if status >= 500 or method not in _QUIET:
+                principal = request.get(PRINCIPAL)
+                log.info(
+                    "request",
+                    method=method,
+                    route=route,
+                    status=status,
+                    duration_ms=round(elapsed_s * 1000, 3),
+                    trace_id=trace_id,
+                    tenant_id=principal.tenant_id if principal else None,
+                    key_id=principal.key_id if principal else None,
+                )
 
     return middleware

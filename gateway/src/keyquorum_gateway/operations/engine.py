@@ -57,7 +57,8 @@ class LiveOperation:
     durable: bool = False
     events: list[OperationEvent] = field(default_factory=list)
     stored_events: int = 0
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    settled: bool = False
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     task: "asyncio.Task[None] | None" = None
     expiry: asyncio.TimerHandle | None = None
@@ -122,7 +123,8 @@ class OperationEngine:
 
     def launch(self, live: LiveOperation) -> None:
         """Give the operation's program its turn, in a task of its own that no request's end cancels."""
-        live.settled.clear()
+        live.settled = False
+        live.woken.clear()
         live.operation.state = OperationState.RUNNING
         live.operation.error = None
         live.task = asyncio.create_task(self._turn(live), name=live.operation.id)
@@ -160,7 +162,7 @@ class OperationEngine:
             if stored is None:
                 return None
             live = LiveOperation(stored, durable=True, events=self._stored.events(operation_id))
-            live.settled.set()
+            live.settled = True
         return live if live.operation.tenant_id == tenant_id else None
 
     @property
@@ -174,12 +176,12 @@ class OperationEngine:
         return live.operation if live else operation
 
     async def settle(self, live: LiveOperation, wait_s: float) -> bool:
-        """Wait until the operation has ended or awaits its initiator; false after ``wait_s`` seconds."""
-        if wait_s > 0:
+        """Wait until the operation has ended or awaits its initiator; false after ``wait_s`` seconds, or when stopping."""
+        if wait_s > 0 and not (live.settled or self._closing):
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
-                    await live.settled.wait()
-        return live.settled.is_set()
+                    await live.woken.wait()
+        return live.settled
 
     async def follow(self, live: LiveOperation, after: int, silence_s: float) -> AsyncIterator[OperationEvent | None]:
         """Events after a sequence number, as they happen, to the terminal one; None where nothing happened for a while."""
@@ -188,7 +190,7 @@ class OperationEngine:
             while position < len(live.events):
                 yield live.events[position]
                 position += 1
-            if live.operation.terminal:
+            if live.operation.terminal or self._closing:
                 return
             live.changed.clear()
             try:
@@ -285,7 +287,7 @@ class OperationEngine:
         self.publish(live, "awaiting_initiator")
         await self.make_durable(live)
         self._arm(live)
-        live.settled.set()
+        self._settle(live)
 
     def _arm(self, live: LiveOperation) -> None:
         """End the wait when nobody could use the signature any more."""
@@ -340,7 +342,11 @@ class OperationEngine:
             live.durable = True
         else:
             self._forget(live, None)
-        live.settled.set()
+        self._settle(live)
+
+    def _settle(self, live: LiveOperation) -> None:
+        live.settled = True
+        live.woken.set()
 
     def _forget(self, live: LiveOperation, done: "asyncio.Future[None] | None") -> None:
         if done is not None and not done.cancelled() and done.exception() is not None:
@@ -358,15 +364,22 @@ class OperationEngine:
             live = LiveOperation(operation, recovered=True, durable=True, events=events, stored_events=len(events))
             self._live[operation.id] = live
             if operation.state is OperationState.AWAITING_INITIATOR:
-                live.settled.set()
+                self._settle(live)
                 self._arm(live)
             else:
                 self.launch(live)
         return len(found)
 
+    def drain(self) -> None:
+        """Begin no more, and let those go who wait or follow: they are answered, and the operations go on."""
+        self._closing = True
+        for live in self._live.values():
+            live.woken.set()
+            live.changed.set()
+
     async def close(self, patience_s: float) -> None:
         """Let running operations end for a while; the rest goes on after the next start, from what is stored."""
-        self._closing = True
+        self.drain()
         for live in self._live.values():
             if live.expiry is not None:
                 live.expiry.cancel()

@@ -49,7 +49,7 @@ async def authorize_operation(request: web.Request) -> web.Response:
     services.engine.authorize(live, proof, request.get(CLAIM))
     await services.engine.settle(live, wait_budget_s(request))
     error = live.operation.error
-    if live.settled.is_set() and error is not None:
+    if live.settled and error is not None:
         raise error.problem(live.operation.id)
     model = OperationModel.of(live.operation)
     done = live.operation.terminal

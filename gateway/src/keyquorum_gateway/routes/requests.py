@@ -13,7 +13,7 @@ from keyquorum_gateway.state.paging import InvalidPageToken, PageRequest, decode
 
 M = TypeVar("M", bound=BaseModel)
 
-_WAIT: Final = re.compile(r"wait=(\d{1,4})")
+_WAIT: Final = re.compile(r"(?:^|[\s,;])wait=(\d{1,4})(?:$|[\s,;])")
 _DOMAIN_CODES: Final = frozenset({"invalid-amount"})
 _ERRORS_MAX: Final = 32
 
