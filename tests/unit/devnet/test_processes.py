@@ -7,11 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from keyquorum_devnet import processes
 from keyquorum_devnet.processes import Program, Supervisor, UnknownProgram
+from support.stack import is_gone
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 WITH_CHILD = (
@@ -31,14 +31,6 @@ async def until(condition, within_s: float = 10) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         await asyncio.sleep(0.02)
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended; a zombie that waits for its new parent has."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 @pytest.fixture
