@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from keyquorum_core_signer.coordinator.limits import RESULT_BYTES_MAX, SIGNATURE_BYTES_MAX
 from keyquorum_core_signer.coordinator.operation import Order
 from keyquorum_core_signer.coordinator.registry import RegisteredKey
-from keyquorum_core_signer.coordinator.taproot import signature_verifies
 from keyquorum_core_signer.intents.certificate import KeyCertificate, verify_certificate
 from keyquorum_core_signer.intents.errors import IntentError
 from keyquorum_core_signer.intents.intent import CreateKey, Sign
@@ -22,7 +21,6 @@ from keyquorum_core_signer.intents.roster import Roster
 from keyquorum_protos.party.v1 import party_pb2
 
 ED25519: Final = "eddsa_ed25519"
-BIP340: Final = "schnorr_bip340"
 
 Signatures = tuple[bytes, ...]
 
@@ -49,9 +47,9 @@ def judge_signatures(
 ) -> SignaturesVerdict:
     """Compare what the parties of one session report; all honest ones report the same bytes.
 
-    Where a message is signed by the certified key itself (Ed25519, empty path) OpenSSL decides which report holds, for
-    Taproot keys libsecp256k1 at every path, and one that holds is enough: a liar does not undo it. Below a path of
-    Ed25519, and for ECDSA, only equality can be seen from here; then any difference makes everybody a suspect.
+    Where a message is signed by the certified key itself (Ed25519, empty path) OpenSSL decides which report holds, and
+    one that holds is enough: a liar does not undo it. Below a path, and for other schemes, only equality can be seen
+    from here; then any difference makes everybody a suspect.
     """
     reports = {node_id: tuple(result.signatures) for node_id, result in results.items()}
     distinct = {report for report in set(reports.values()) if _holds(command, certificate, report)}
@@ -88,11 +86,6 @@ def _holds(command: Sign, certificate: KeyCertificate, report: Signatures) -> bo
         return False
     if not all(0 < len(signature) <= SIGNATURE_BYTES_MAX for signature in report):
         return False
-    if certificate.scheme == BIP340:
-        return all(
-            signature_verifies(certificate.public_key, certificate.chain_code, m.path, m.message, signature)
-            for signature, m in zip(report, command.messages, strict=True)
-        )
     if certificate.scheme != ED25519:
         return True
     own = [(s, m.message) for s, m in zip(report, command.messages, strict=True) if not m.path]
@@ -110,8 +103,6 @@ def _ed25519_verifies(public_key: bytes, signed: Sequence[tuple[bytes, bytes]]) 
 
 
 def _all_checkable(command: Sign, certificate: KeyCertificate) -> bool:
-    if certificate.scheme == BIP340:
-        return True
     return certificate.scheme == ED25519 and not any(message.path for message in command.messages)
 
 
