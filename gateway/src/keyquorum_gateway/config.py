@@ -115,8 +115,8 @@ class AuthConfig(Section):
 class IntentsConfig(Section):
     """How long an intent stays valid after it was made."""
 
-    gateway_validity_s: int = Field(default=60, ge=5, le=3600)
-    client_validity_s: int = Field(default=300, ge=5, le=24 * 3600)
+    gateway_validity_s: int = Field(default=60, ge=1, le=3600)
+    client_validity_s: int = Field(default=300, ge=1, le=24 * 3600)
 
 
 class WalletsConfig(Section):

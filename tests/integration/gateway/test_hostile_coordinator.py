@@ -157,8 +157,9 @@ async def test_another_roster_is_noticed(cell, client):
     assert (reply.status, reply.body["checks"]["coordinator"]) == (503, "another roster")
 
 
-async def test_an_unpinned_coordinator_is_not_spoken_to(cell, client):
+async def test_an_unpinned_coordinator_is_not_spoken_to(cell, client, monkeypatch):
     """mTLS: another certificate under the same name gets no request."""
+    monkeypatch.setattr("keyquorum_gateway.signer_client.UNREACHABLE_S", 0.3)
     account = (await client.wallet())["accounts"][0]
     await cell.stop_coordinator()
     cell.coordinator = transport_credentials(["coordinator-1"], datetime.now(UTC))

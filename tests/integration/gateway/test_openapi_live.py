@@ -18,7 +18,7 @@ CHECKS = (
     "allow_header_conformance",
     "ignored_auth",
 )
-EXAMPLES = 8
+EXAMPLES = 5
 LINE_CHARS_MAX = 500  # an oversized body is part of the test, not of its report
 CONFIG = """
 [checks.negative_data_rejection]

@@ -138,7 +138,7 @@ async def test_an_intent_whose_outcome_nobody_can_tell_ends_as_unknown(cell, mon
     async with serving(cell) as (_, client):
         body = await funded(cell, client)
     cell.double.behaviour.gate = asyncio.Event()
-    async with serving(cell, INTENTS__GATEWAY_VALIDITY_S="5") as (_, client):
+    async with serving(cell, INTENTS__GATEWAY_VALIDITY_S="1") as (_, client):
         reply = await client.post("/v1/transactions", body, Prefer="wait=0")
         await eventually(lambda: cell.double.sign_intents)
     await cell.stop_coordinator()

@@ -72,8 +72,9 @@ async def test_each_failure_of_the_signing_side_has_its_status(cell, client, cod
     assert operation["error"]["retriable"] is (code in CATALOGUE and CATALOGUE[code].retriable)
 
 
-async def test_a_coordinator_that_is_not_there_is_a_503_within_seconds(cell, client):
+async def test_a_coordinator_that_is_not_there_is_a_503_within_seconds(cell, client, monkeypatch):
     """No event ever came: nothing happened, and the caller may try again."""
+    monkeypatch.setattr("keyquorum_gateway.signer_client.UNREACHABLE_S", 0.3)
     account = (await client.wallet())["accounts"][0]
     await cell.stop_coordinator()
     reply = await client.post("/v1/signatures", {"account_id": account["id"], "message": "hello"}, key="again")
