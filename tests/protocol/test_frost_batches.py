@@ -83,11 +83,11 @@ def test_rearranged_commitments_blame_nobody_honest(suite):
     assert {type(simulator.failures[PartyId(party)]) for party in (1, 3)} == {EchoMismatch}
 
 
-def borrower(suite, ctx, commitments):
+def borrower(suite, ctx, commitments, public):
     """A signer that passes commitments off as its own, and is right about everything else."""
     inbox = yield from exchange(ctx, FrostCommitments(commitments))
     list_hash = digest(
-        "keyquorum/frost/v1/commitments", bind(ctx, suite, PROTOCOL), BATCH, tuple(inbox.broadcast.items())
+        "keyquorum/frost/v1/commitments", bind(ctx, suite, PROTOCOL), public, BATCH, tuple(inbox.broadcast.items())
     )
     yield from exchange(ctx, FrostShares(list_hash, (suite.group.scalar(1),) * len(BATCH)))
 
@@ -99,7 +99,8 @@ def test_borrowed_commitments_are_blamed(suite, shift):
     programs = programs_of(suite)
     of_another = next(programs_of(suite)[PartyId(1)]).to_all.commitments  # seeded, so they are what party 1 will send
     ctx = context(suite, PROTOCOL, 2, SIGNERS, 2)
-    programs[PartyId(2)] = borrower(suite, ctx, of_another[shift:] + of_another[:shift])
+    public = shares_of(suite, 2, 3, SIGNERS)[0].public
+    programs[PartyId(2)] = borrower(suite, ctx, of_another[shift:] + of_another[:shift], public)
     simulator = run(suite, programs)
     for party in (1, 3):
         assert simulator.failures[PartyId(party)].culprits == (2,)
@@ -111,5 +112,15 @@ def test_signers_with_other_orders_blame_nobody(suite):
     programs = programs_of(suite)
     programs[PartyId(3)] = programs_of(suite, BATCH[::-1])[PartyId(3)]
     simulator = run(suite, programs)
+    assert {type(failure) for failure in simulator.failures.values()} == {EchoMismatch}
+    assert len(simulator.failures) == 3
+
+
+@each_suite
+def test_signers_with_other_views_of_the_key_blame_nobody(suite):
+    """A signer whose copy of the public key package differs is out of step, not a cheat; nor are the others."""
+    shares = list(shares_of(suite, 2, 3, SIGNERS))
+    shares[2] = replace(shares[2], public=replace(shares[2].public, chain_code=bytes(32)))
+    simulator = run(suite, sign_programs(suite, tuple(shares), BATCH))
     assert {type(failure) for failure in simulator.failures.values()} == {EchoMismatch}
     assert len(simulator.failures) == 3

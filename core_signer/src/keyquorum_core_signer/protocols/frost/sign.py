@@ -54,8 +54,9 @@ def sign(
     abort_if("one commitment per message", (i for i, m in received.items() if len(m.commitments) != len(messages)))
 
     # Round 2, signature share generation. Section 5.2: everybody has the whole commitment list, and says which one it
-    # signed for: a share that was made for another list proves nothing about its signer.
-    seen = digest("keyquorum/frost/v1/commitments", bound, messages, tuple(received.items()))
+    # signed for: a share that was made for another list, or under another view of the key, proves nothing about its
+    # signer.
+    seen = digest("keyquorum/frost/v1/commitments", bound, share.public, messages, tuple(received.items()))
     packages = [
         variant.prepare(child, message, {i: received[i].commitments[k] for i in ctx.parties})
         for k, ((message, _), (_, child)) in enumerate(zip(messages, children, strict=True))
