@@ -42,6 +42,7 @@ class AccountBook:
         if existing is not None:
             return existing
         key = self.key_for(wallet, chain)
+        self._require_one_chain(wallet, chain, key)
         path = (position,) if position else ()
         codec = chain.codec.codec
         signed = await self._client.attest_address(key.id, path, chain.chain, codec.name)
@@ -79,6 +80,17 @@ class AccountBook:
             if key.scheme == scheme:
                 return key
         raise Problem("no-key-for-chain", f"the wallet has no {scheme} key, which {chain.chain} needs")
+
+    def _require_one_chain(self, wallet: Wallet, chain: DescribedChain, key: WalletKey) -> None:
+        """Refuse a second chain to a key whose payloads do not say which chain they are for."""
+        codec = chain.codec.codec
+        if codec.payload_names_chain:
+            return
+        named = {account.chain for account in self._wallets.accounts_of(wallet.id)} | set(wallet.chains)
+        named |= {limit.asset.partition("/")[0] for limit in self.certified(key).policy.limits}
+        others = sorted(name for name in named - {chain.chain} if name.startswith(f"{codec.namespace}:"))
+        if others:
+            raise Problem("one-chain-per-key", f"the wallet's key is for {others[0]}: make another wallet")
 
     def certified(self, key: WalletKey) -> VerifiedKey:
         """What the key's certificate proves. Checked once per process: neither certificate nor roster changes in it."""

@@ -49,6 +49,7 @@ CATALOGUE: Final[Mapping[str, Kind]] = {
     "idempotency-key-reused": Kind(422, "The Idempotency-Key was used with another request"),
     "authorization-invalid": Kind(422, "The authorization is not the initiator's"),
     "no-key-for-chain": Kind(422, "The wallet has no key of the chain's scheme"),
+    "one-chain-per-key": Kind(422, "A payload for one chain would be valid on the other"),
     "wallet-not-active": Kind(409, "The wallet's keys do not exist"),
     "raw-not-allowed": Kind(403, "The key's policy does not allow raw messages"),
     "rate-limited": Kind(429, "Too many requests", retriable=True),

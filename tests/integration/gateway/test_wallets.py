@@ -180,3 +180,24 @@ async def test_a_key_that_the_parties_refuse_leaves_a_failed_wallet(cell, client
     assert (await client.get(f"/v1/wallets/{operation['wallet_id']}")).body["state"] == "failed"
     account = await client.post(f"/v1/wallets/{operation['wallet_id']}/accounts", {"chain": CHAIN})
     assert (account.status, account.body["code"]) == (409, "wallet-not-active")
+
+
+async def test_a_key_whose_payloads_name_no_chain_is_for_one_chain(cell, monkeypatch):
+    """A payload for the test chain would be valid on the main chain: neither chains, limits nor accounts mix the two."""
+    monkeypatch.setattr("toychain.codec.ToyCodec.payload_names_chain", False)
+    text = cell.config_file.read_text()
+    table = text[text.index('[chains."toy:main"]') :]
+    cell.config_file.write_text(text + "\n" + table.replace(CHAIN, "toy:test"))
+    async with cell.running() as running, cell.client(running) as client:
+        both = await client.post("/v1/wallets", {"user_id": "a", "chains": [CHAIN, "toy:test"]})
+        assert (both.status, both.body["code"]) == (422, "one-chain-per-key")
+        limit = {"asset": "toy:test/slip44:1", "per_transaction": "1", "per_window": "1", "window_s": 1}
+        mixed = await client.post("/v1/wallets", {"user_id": "a", "chains": [CHAIN], "policy": {"limits": [limit]}})
+        assert (mixed.status, mixed.body["code"]) == (422, "one-chain-per-key")
+        wallet = await client.wallet()
+        account = await client.post(f"/v1/wallets/{wallet['id']}/accounts", {"chain": "toy:test"})
+        assert (account.status, account.body["code"]) == (422, "one-chain-per-key")
+        limited = await client.wallet(chains=[], schemes=["eddsa_ed25519"], policy={"limits": [limit]})
+        account = await client.post(f"/v1/wallets/{limited['id']}/accounts", {"chain": CHAIN})
+        assert (account.status, account.body["code"]) == (422, "one-chain-per-key")
+        assert (await client.post(f"/v1/wallets/{limited['id']}/accounts", {"chain": "toy:test"})).status == 201

@@ -25,7 +25,7 @@ from keyquorum_gateway.models.wallets import (
     WalletModel,
 )
 from keyquorum_gateway.operations.record import OperationKind, WalletPlan
-from keyquorum_gateway.problems import FieldError, Problem
+from keyquorum_gateway.problems import Problem
 from keyquorum_gateway.routes.answers import answer, operation_answer
 from keyquorum_gateway.routes.endpoint import Endpoint, Idempotency, RateClass
 from keyquorum_gateway.routes.requests import page_request, parse_body, parse_query, wait_budget_s
@@ -181,8 +181,7 @@ def _require_one_chain(services: Services, chains: tuple[DescribedChain, ...], a
         named = {chain.chain for chain in chains if chain.chain.startswith(prefix)}
         named |= {asset.partition("/")[0] for asset in assets if asset.startswith(prefix)}
         if len(named) > 1:
-            detail = f"a payload of {codec.codec.namespace} is valid on each of its chains: make a wallet for each"
-            raise Problem("validation-failed", detail, errors=[FieldError("/chains", "one-chain-per-key", detail)])
+            raise Problem("one-chain-per-key", f"{' and '.join(sorted(named))}: make a wallet for each")
 
 
 def _limit(limit: LimitModel | LimitConfig) -> AssetLimit:
