@@ -31,7 +31,7 @@ from keyquorum_gateway.state.database import Database, StateUnavailable
 from keyquorum_gateway.state.idempotency import Claim
 from keyquorum_gateway.state.operations import StoredOperations, saving
 from keyquorum_gateway.state.transactions import Transaction
-from keyquorum_gateway.state.wallets import Wallet
+from keyquorum_gateway.state.wallets import Account, Wallet
 from keyquorum_gateway.telemetry import Metrics
 
 Write: TypeAlias = Callable[[apsw.Connection], Any]
@@ -53,6 +53,7 @@ class LiveOperation:
     claim: Claim | None = None  # to become durable with the operation's next write
     transaction: Transaction | None = None
     wallet: Wallet | None = None
+    account: Account | None = None
     recovered: bool = False
     durable: bool = False
     events: list[OperationEvent] = field(default_factory=list)

@@ -37,7 +37,7 @@ class MessageSigning:
     async def run(self, live: LiveOperation) -> Outcome:
         """One ceremony, and the check of its signature by a library that had no part in it."""
         operation, plan = live.operation, _plan(live)
-        account = self._wallets.account(plan.account_id, operation.tenant_id)
+        account = live.account or self._wallets.account(plan.account_id, operation.tenant_id)
         key = self._wallets.key(account.key_id) if account else None
         if account is None or key is None:
             raise OperationFailed("internal", "the account is gone")

@@ -136,4 +136,4 @@ class OperationEvent:
 
 
 OPERATION: Final[TypeAdapter[Operation]] = TypeAdapter(Operation)
-EVENT: Final[TypeAdapter[OperationEvent]] = TypeAdapter(OperationEvent)
+EVENTS: Final[TypeAdapter[list[OperationEvent]]] = TypeAdapter(list[OperationEvent])

@@ -76,8 +76,8 @@ class Transfers:
     async def run(self, live: LiveOperation) -> Outcome:
         """From wherever the transaction stands to its broadcast, or to where the client has to sign the intent."""
         transaction = self._transaction(live)
-        account = self._wallets.account(transaction.account_id, transaction.tenant_id)
-        wallet = self._wallets.wallet(account.wallet_id, transaction.tenant_id) if account else None
+        account = live.account or self._wallets.account(transaction.account_id, transaction.tenant_id)
+        wallet = live.wallet or (self._wallets.wallet(account.wallet_id, transaction.tenant_id) if account else None)
         if account is None or wallet is None:
             raise OperationFailed("internal", "the transaction's account is gone")
         found = self._chains.find(transaction.transfer.chain, transaction.tenant_id)

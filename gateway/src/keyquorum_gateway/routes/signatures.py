@@ -54,7 +54,7 @@ async def create_signature(request: web.Request) -> web.Response:
         plan=plan,
         ceremonies=ceremonies,
     )
-    live.wallet = wallet
+    live.wallet, live.account = wallet, account
     services.engine.launch(live)
 
     def made() -> web.Response:

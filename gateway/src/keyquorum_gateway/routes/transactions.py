@@ -51,7 +51,7 @@ async def create_transaction(request: web.Request) -> web.Response:
         client_initiated=client,
         ceremonies=resumable_ceremonies(earlier),
     )
-    live.wallet = wallet
+    live.wallet, live.account = wallet, account
     live.transaction = _begin(transaction, live, account, transfer, wanted.external_id)
     services.engine.launch(live)
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import apsw
 
-from keyquorum_gateway.operations.record import EVENT, OPERATION, Operation, OperationEvent
+from keyquorum_gateway.operations.record import EVENTS, OPERATION, Operation, OperationEvent
 from keyquorum_gateway.state.database import Database
 from keyquorum_gateway.state.paging import Listing, Page, PageRequest
 
@@ -24,9 +24,10 @@ class StoredOperations:
     def events(self, operation_id: str) -> list[OperationEvent]:
         """Its events, in order."""
         rows = self._database.read(
-            "SELECT event FROM operation_events WHERE operation_id = ? ORDER BY sequence", (operation_id,)
+            "SELECT events FROM operation_events WHERE operation_id = ? ORDER BY first", (operation_id,)
         )
-        return [EVENT.validate_json(row[0]) for row in rows]
+        found = {event.sequence: event for row in rows for event in EVENTS.validate_json(row[0])}
+        return [found[sequence] for sequence in sorted(found)]
 
     def page(self, tenant_id: str, page: PageRequest) -> Page[Operation]:
         """Operations of a tenant, newest first."""
@@ -41,9 +42,12 @@ class StoredOperations:
 
 
 def saving(operation: Operation, events: Sequence[OperationEvent]) -> Callable[[apsw.Connection], None]:
-    """A command that stores the operation as it is now, and events that are not stored yet."""
+    """A command that stores the operation as it is now, and events that are not stored yet, as one row.
+
+    Two commands on their way at once may both hold an event; the later one then holds all that the earlier one does.
+    """
     document = OPERATION.dump_json(operation).decode()
-    rows = [(operation.id, event.sequence, EVENT.dump_json(event).decode()) for event in events]
+    row = (operation.id, events[0].sequence, EVENTS.dump_json(list(events)).decode()) if events else None
     values = (
         operation.id,
         operation.tenant_id,
@@ -61,11 +65,12 @@ def saving(operation: Operation, events: Sequence[OperationEvent]) -> Callable[[
             " document = excluded.document, updated_ms = excluded.updated_ms",
             values,
         )
-        connection.executemany(
-            "INSERT INTO operation_events (operation_id, sequence, event) VALUES (?, ?, ?)"
-            " ON CONFLICT (operation_id, sequence) DO NOTHING",
-            rows,
-        )
+        if row is not None:
+            connection.execute(
+                "INSERT INTO operation_events (operation_id, first, events) VALUES (?, ?, ?)"
+                " ON CONFLICT (operation_id, first) DO UPDATE SET events = excluded.events",
+                row,
+            )
 
     return command
 

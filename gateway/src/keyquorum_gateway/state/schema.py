@@ -68,9 +68,9 @@ CREATE INDEX operations_open ON operations (id) WHERE state IN ('running', 'awai
 
 CREATE TABLE operation_events (
     operation_id TEXT NOT NULL REFERENCES operations (id),
-    sequence INTEGER NOT NULL,
-    event TEXT NOT NULL,
-    PRIMARY KEY (operation_id, sequence)
+    first INTEGER NOT NULL,
+    events TEXT NOT NULL,
+    PRIMARY KEY (operation_id, first)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE transactions (
