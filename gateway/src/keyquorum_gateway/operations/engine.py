@@ -54,11 +54,12 @@ class LiveOperation:
     transaction: Transaction | None = None
     wallet: Wallet | None = None
     account: Account | None = None
-    recovered: bool = False
-    durable: bool = False
+    recovered: bool = False  # taken up by a restart in the middle of what it was doing
+    queued: bool = False  # a write of it is on its way, at least
+    durable: bool = False  # a write of it has arrived
     events: list[OperationEvent] = field(default_factory=list)
     stored_events: int = 0
-    settled: bool = False
+    settled: bool = False  # it has ended, or awaits its initiator, and that is stored
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     task: "asyncio.Task[None] | None" = None
@@ -142,7 +143,7 @@ class OperationEngine:
     def authorize(self, live: LiveOperation, authorization: Authorization, claim: Claim | None) -> None:
         """Take an initiator's signature and go on; a problem where none is awaited or it is not the initiator's."""
         ceremony = live.operation.awaited
-        if ceremony is None:
+        if ceremony is None or not live.settled:
             raise Problem("operation-not-awaiting", f"the operation is {live.operation.state.value}")
         if not is_authorized(ceremony.intent, authorization):
             raise Problem("authorization-invalid", "not the intent's initiator key, or not its signature of the intent")
@@ -162,8 +163,9 @@ class OperationEngine:
             stored = self._stored.get(operation_id)
             if stored is None:
                 return None
-            live = LiveOperation(stored, durable=True, events=self._stored.events(operation_id))
-            live.settled = True
+            live = LiveOperation(
+                stored, queued=True, durable=True, settled=True, events=self._stored.events(operation_id)
+            )
         return live if live.operation.tenant_id == tenant_id else None
 
     @property
@@ -233,7 +235,6 @@ class OperationEngine:
     async def persist(self, live: LiveOperation, *writes: Write) -> None:
         """Make the operation durable as it is now, together with what the commands store."""
         await asyncio.shield(self._post(live, *writes))
-        live.durable = True
 
     async def make_durable(self, live: LiveOperation) -> None:
         """Make the operation durable with all that belongs to it, as before its id leaves the gateway."""
@@ -254,12 +255,14 @@ class OperationEngine:
                 write(connection)
 
         future = self._database.post(command, lazy=lazy)
+        live.queued = True
         future.add_done_callback(lambda done: self._stored_up_to(live, count, done))
         return future
 
     def _stored_up_to(self, live: LiveOperation, count: int, done: "asyncio.Future[None]") -> None:
         if not done.cancelled() and done.exception() is None:
             live.stored_events = max(live.stored_events, count)
+            live.durable = True
             live.claim = None
         elif live.claim is not None:
             live.claim.operation_id = ""
@@ -317,7 +320,7 @@ class OperationEngine:
                 return
         try:
             write = await self._programs[operation.kind].abandon(live, failure)
-            if write is not None and live.durable:
+            if write is not None and live.queued:
                 await self.persist(live, write)
         except Exception as again:  # noqa: BLE001 - the failure is reported whatever the clean-up does
             self._log.warning("operation.abandon_failed", operation_id=operation.id, reason=type(again).__name__)
@@ -338,9 +341,8 @@ class OperationEngine:
         error = operation.error
         self.publish(live, state.value, detail=f"{error.code}: {error.detail}" if error else "")
         self._metrics.operations.labels(operation.kind, state, error.code if error else "").inc()
-        if live.durable or state is OperationState.SUCCEEDED:
+        if live.queued or state is OperationState.SUCCEEDED:
             self._post(live, lazy=True).add_done_callback(lambda done: self._forget(live, done))
-            live.durable = True
         else:
             self._forget(live, None)
         self._settle(live)
@@ -362,9 +364,17 @@ class OperationEngine:
         found = self._stored.open()
         for operation in found:
             events = self._stored.events(operation.id)
-            live = LiveOperation(operation, recovered=True, durable=True, events=events, stored_events=len(events))
+            waits = operation.state is OperationState.AWAITING_INITIATOR
+            live = LiveOperation(
+                operation,
+                recovered=not waits,
+                queued=True,
+                durable=True,
+                events=events,
+                stored_events=len(events),
+            )
             self._live[operation.id] = live
-            if operation.state is OperationState.AWAITING_INITIATOR:
+            if waits:
                 self._settle(live)
                 self._arm(live)
             else:

@@ -146,10 +146,10 @@ class Transfers:
             approved.unsigned.payload,
             approved.decoded,
         )
-        self._issuer.issue(live.operation, wallet, order)
         live.transaction = replace(
             transaction, unsigned=approved.unsigned, fee=approved.fee, fee_asset=chain.info.native_asset
         )
+        self._issuer.issue(live.operation, wallet, order)
         self._engine.publish(live, "built", detail=f"fee {approved.fee}")
 
     async def _sign(self, live: LiveOperation, chain: ReadyChain) -> None:

@@ -35,7 +35,7 @@ async def operation_answer(
     if settled and operation.state is OperationState.FAILED:
         if operation.error is None:
             raise Problem("internal", operation_id=operation.id)
-        raise operation.error.problem(operation.id if live.durable else "")
+        raise operation.error.problem(operation.id if live.queued else "")
     if not live.durable:
         await engine.make_durable(live)
     return answer(OperationModel.of(operation), status=202, location=f"/v1/operations/{operation.id}")

@@ -120,10 +120,12 @@ class Idempotency:
 
     async def release(self, claim: Claim) -> None:
         """End a claim so that the key can be used again for the same request, or for any if nothing was started."""
-        if claim.operation_id:
-            nothing = Answer(0, {}, b"")
-            await self._database.write(lambda connection: _upsert(connection, claim, _State.RELEASED, nothing))
-        self._running.discard((claim.tenant_id, claim.key))
+        try:
+            if claim.operation_id:
+                nothing = Answer(0, {}, b"")
+                await self._database.write(lambda connection: _upsert(connection, claim, _State.RELEASED, nothing))
+        finally:
+            self._running.discard((claim.tenant_id, claim.key))
 
     async def purge(self) -> None:
         """Forget what is older than a day, a bounded number at a time."""
