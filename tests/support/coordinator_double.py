@@ -16,6 +16,8 @@ import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from toychain.codec import address_of
 
+from keyquorum_core_signer.coordinator.failures import Failure
+from keyquorum_core_signer.coordinator.status import abort
 from keyquorum_core_signer.intents.attestation import AddressAttestation, encode_attestation
 from keyquorum_core_signer.intents.certificate import KeyCertificate, encode_certificate
 from keyquorum_core_signer.intents.effects import CodecRef
@@ -66,6 +68,8 @@ class Behaviour:
     attestation_signers: Callable[[str], IdentityKey | None] | None = None
     signature: Callable[[bytes], bytes] | None = None
     admit: Callable[[Intent], Awaitable[None]] | None = None
+    abort: Failure | None = None  # every call ends with this status
+    mangle: Callable[[signer_pb2.OperationEvent], list[signer_pb2.OperationEvent]] | None = None
 
 
 @dataclass
@@ -146,6 +150,8 @@ class CoordinatorDouble(signer_pb2_grpc.SignerServiceServicer, wallet_pb2_grpc.W
 
     async def AttestAddress(self, request, context):
         """Every party attests."""
+        if self.behaviour.abort is not None:
+            await abort(context, self.behaviour.abort)
         if request.key_id not in self.certificates:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such key")
         certificate, signed = self.certificates[request.key_id]
@@ -171,6 +177,8 @@ class CoordinatorDouble(signer_pb2_grpc.SignerServiceServicer, wallet_pb2_grpc.W
         )
 
     async def _follow(self, request, context) -> AsyncIterator[signer_pb2.OperationEvent]:
+        if self.behaviour.abort is not None:
+            await abort(context, self.behaviour.abort)
         self.traceparents += [value for name, value in context.invocation_metadata() if name == "traceparent"]
         try:
             intent = parse_intent(request.intent)
@@ -190,7 +198,8 @@ class CoordinatorDouble(signer_pb2_grpc.SignerServiceServicer, wallet_pb2_grpc.W
                     await context.abort(grpc.StatusCode.UNAVAILABLE, "the stream broke")
                 event = run.events[position]
                 position, told = position + 1, told + 1
-                yield event
+                for each in self.behaviour.mangle(event) if self.behaviour.mangle else [event]:
+                    yield each
                 if event.state in (signer_pb2.OPERATION_STATE_COMPLETE, signer_pb2.OPERATION_STATE_FAILED):
                     return
             await run.changed.wait()

@@ -40,6 +40,7 @@ _CODES: Final[Mapping[grpc.StatusCode, str]] = {
     grpc.StatusCode.ABORTED: "operation-conflict",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "busy",
     grpc.StatusCode.UNAVAILABLE: "coordinator-unavailable",
+    grpc.StatusCode.CANCELLED: "coordinator-unavailable",  # its process ends: ours is never reported as a status
     grpc.StatusCode.DEADLINE_EXCEEDED: "deadline-exceeded",
     grpc.StatusCode.FAILED_PRECONDITION: "quorum-unavailable",
 }

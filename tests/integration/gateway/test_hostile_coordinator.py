@@ -1,11 +1,13 @@
 """A coordinator that lies: substituted keys, addresses, committees, policies and signatures are refused."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from toychain.codec import address_of
 
+from keyquorum_core_signer.coordinator.failures import Failure
 from keyquorum_core_signer.wire.certificates import transport_credentials
 from keyquorum_core_signer.wire.identity import IdentityKey
 from support.coordinator_double import new_key, other_policy, public_bytes
@@ -167,3 +169,67 @@ async def test_an_unpinned_coordinator_is_not_spoken_to(cell, client, monkeypatc
     reply = await client.post("/v1/signatures", {"account_id": account["id"], "message": "hello"})
     assert (reply.status, reply.body["code"]) == (503, "coordinator-unavailable")
     assert cell.double.sign_intents == []
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("key-not-found", 404),
+        ("intent-invalid", 422),
+        ("scheme-unavailable", 422),
+        ("quorum-unavailable", 503),
+        ("busy", 503),
+        ("attestation-refused", 502),
+        ("policy-denied", 403),
+        ("internal", 500),
+    ],
+)
+async def test_a_refused_call_keeps_the_coordinators_code(cell, client, code, status):
+    """As its own code packs it into the status: scheme-unavailable is not intent-invalid, though gRPC calls both one."""
+    wallet = await client.wallet()
+    cell.double.behaviour.abort = Failure(code, f"{code} by the test")
+    reply = await client.post(f"/v1/wallets/{wallet['id']}/accounts", {"chain": CHAIN})
+    assert (reply.status, reply.body["code"]) == (status, code)
+    body = {"account_id": wallet["accounts"][0]["id"], "message": "x"}
+    reply = await client.post("/v1/signatures", body)
+    assert (reply.status, reply.body["code"]) == (status, code)
+
+
+def _changed(**fields):
+    def mangle(event):
+        copy = type(event)()
+        copy.CopyFrom(event)
+        for name, value in fields.items():
+            setattr(copy, name, value)
+        return [copy]
+
+    return mangle
+
+
+NONSENSE = {
+    "events of another operation": _changed(operation_id="op_" + "0" * 32),
+    "events without a number": _changed(sequence=0),
+    "events without a state": _changed(state=0),
+    "no result": lambda event: [] if event.signatures else [event],
+    "events without end": lambda event: [
+        type(event)(operation_id=event.operation_id, sequence=n, state=2) for n in range(1, 3000)
+    ],
+    "two signatures for one": lambda event: (
+        [type(event)(**{**_fields(event), "signatures": [*event.signatures] * 2})] if event.signatures else [event]
+    ),
+}
+
+
+def _fields(event):
+    return {"operation_id": event.operation_id, "sequence": event.sequence, "state": event.state}
+
+
+@pytest.mark.parametrize("mangle", NONSENSE.values(), ids=NONSENSE)
+async def test_nonsense_in_the_stream_ends_the_operation(cell, mangle):
+    """Within its deadline, as protocol-abort or deadline-exceeded: never as a result, and never as a hang."""
+    async with cell.running(COORDINATOR__SIGN_S="1") as running, cell.client(running) as client:
+        account = (await client.wallet())["accounts"][0]
+        cell.double.behaviour.mangle = mangle
+        async with asyncio.timeout(5):
+            reply = await client.post("/v1/signatures", {"account_id": account["id"], "message": "x"})
+    assert (reply.status, reply.body["code"]) in ((502, "protocol-abort"), (504, "deadline-exceeded"))
