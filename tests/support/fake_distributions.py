@@ -1,9 +1,20 @@
 """Distributions on disk, as pip would leave them: the toy chain, and whatever a test makes up."""
 
+import importlib
+import sys
 from pathlib import Path
 
 TOY_SITE = Path(__file__).parent / "toysite"
-"""Where the toy chain is installed; on ``sys.path`` for the tests that use it."""
+"""Where the toy chain is installed."""
+
+
+def import_toychain() -> None:
+    """Make ``toychain`` importable by its name, without leaving its distribution where other tests would find it."""
+    sys.path.insert(0, str(TOY_SITE))
+    try:
+        importlib.import_module("toychain.plugin")
+    finally:
+        sys.path.remove(str(TOY_SITE))
 
 
 def write_distribution(folder: Path, name: str, version: str, entry_points: str, files: dict[str, str]) -> None:

@@ -6,12 +6,12 @@ import sys
 import pytest
 import structlog
 
-from support.fake_distributions import TOY_SITE
+from support.fake_distributions import TOY_SITE, import_toychain
 
-sys.path.insert(0, str(TOY_SITE))
+import_toychain()
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def _terse_logs():
     """Errors alone, without the values of local variables."""
     structlog.configure(
@@ -24,7 +24,7 @@ def _terse_logs():
 @pytest.fixture
 async def cell(tmp_path):
     """All files, and the coordinator double serving."""
-    from support.gateway_cell import make_gateway_cell  # noqa: PLC0415 needs the path above
+    from support.gateway_cell import make_gateway_cell  # noqa: PLC0415 needs the toy chain
 
     made = make_gateway_cell(tmp_path, TOY_SITE)
     await made.start_coordinator()

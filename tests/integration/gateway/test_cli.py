@@ -13,6 +13,7 @@ from keyquorum_core_signer.wire.identity import IdentityKey
 from keyquorum_gateway.cli import main
 from keyquorum_gateway.identity import verify as signed_by
 from keyquorum_gateway.state import api_keys
+from support.fake_distributions import TOY_SITE
 from support.gateway_cell import CHAIN, RECIPIENT
 
 
@@ -27,6 +28,12 @@ def run(cell, gateway, client):
         return await asyncio.to_thread(CliRunner().invoke, main, list(arguments), env={**environ, **extra})
 
     return invoke
+
+
+@pytest.fixture(autouse=True)
+def _toy_codec_installed(monkeypatch):
+    """Where whoever verifies would have it."""
+    monkeypatch.syspath_prepend(str(TOY_SITE))
 
 
 @pytest.mark.parametrize("command", ["plugins", "chains", "parties", "operations list", "wallets list"])
