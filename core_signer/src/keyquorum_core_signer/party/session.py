@@ -206,7 +206,7 @@ class PartySession:
         """Drive the worker's session; returns what it made."""
         last_round = SIGN_ROUNDS if isinstance(job, jobs.SignJob) else CREATE_ROUNDS
         worker = self._worker = self.services.pool.open(jobs.encode(job), affinity=job.share_key.key_id)
-        self._report(0)
+        self._report(0, last_round)
         for peer, frame in self._early:
             worker.deliver(peer, frame)
         self._early.clear()
@@ -215,7 +215,7 @@ class PartySession:
                 case Outgoing(recipient, data):
                     self._emit(recipient, data, last_round)
                 case events.Progress(round=finished):
-                    self._report(finished)
+                    self._report(finished, last_round)
                     self._progress.stage = signer_pb2.OPERATION_STATE_SIGN_ROUND2
                 case events.Checkpoint(data):
                     await self._store_share(job, jobs.decode_prepared(data))
@@ -274,14 +274,15 @@ class PartySession:
         await activate(self.services.store, certificate, signed, self.services.now_ms())
         result.certificate.CopyFrom(signed)
 
-    def _report(self, finished_round: int) -> None:
+    def _report(self, finished_round: int, last_round: int) -> None:
         progress = party_pb2.SessionProgress(route=self.route, round=finished_round)
         self.link.send(party_pb2.LinkResponse(progress=progress))
         self._end_round_span()
-        tracer = self.services.telemetry.tracer
-        self._progress.round_span = tracer.start_span(
-            f"party.round{finished_round + 1}", attributes={"node_id": self.services.node_id}
-        )
+        if finished_round < last_round:
+            tracer = self.services.telemetry.tracer
+            self._progress.round_span = tracer.start_span(
+                f"party.round{finished_round + 1}", attributes={"node_id": self.services.node_id}
+            )
 
     def _end_round_span(self) -> None:
         if self._progress.round_span is not None:

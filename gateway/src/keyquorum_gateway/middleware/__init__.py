@@ -1,2 +1,2 @@
-"""What every request passes on its way in and out, outermost first: tracing, problems, limits, auth, rate limit,
-idempotency. app.py has the list."""
+"""What every request passes on its way in and out, outermost first: tracing, problems, auth, rate limit,
+limits, idempotency. app.py has the list."""
