@@ -74,7 +74,7 @@ def run_pytest(tally: Tally, arguments: list[str]) -> None:
     """All tests, or those that the arguments name. In the order of the folders: the end-to-end tests, which share a stack
     and stay in one worker, begin at once and take longest."""
     workers = min(WORKERS_MAX, os.cpu_count() or 1)
-    spread = [] if arguments or workers == 1 else ["-n", str(workers), "--dist", "loadgroup", "--no-loadscope-reorder"]
+    spread = [] if arguments or workers == 1 else ["-n", str(workers), "--dist", "loadscope", "--no-loadscope-reorder"]
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.unlink(missing_ok=True)
     command = [str(TOOLS / "pytest"), "-qq", "-rfE", f"--junitxml={REPORT}", *spread, *arguments]

@@ -1,25 +1,27 @@
 """What holds for every test."""
 
-from pathlib import Path
-
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
-END_TO_END = Path(__file__).parent / "e2e"
+END_TO_END = "tests/e2e/"
 
 # A machine that is busy with other tests is slow, not wrong: what must be bounded in time says so itself.
 settings.register_profile("keyquorum", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("keyquorum")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """Where tests run in several workers, a file's tests stay together, and so share what they start; so do all that
-    use the one stack of the end-to-end tests."""
-    for item in items:
-        group = "e2e" if item.path.is_relative_to(END_TO_END) else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+class TogetherByFile(LoadScopeScheduling):
+    """A file's tests run in one worker and share what they start; so do all that use the end-to-end tests' stack."""
+
+    def _split_scope(self, nodeid):
+        return END_TO_END if nodeid.startswith(END_TO_END) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Where tests run in several workers, this says which runs what."""
+    return TogetherByFile(config, log)
 
 
 @pytest.fixture(autouse=True)
