@@ -1,5 +1,7 @@
 """What holds for every test."""
 
+import sys
+
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
@@ -25,7 +27,10 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 @pytest.fixture(autouse=True)
-def _default_logging():
-    """A process's logging is set up once; a test that sets it up does so for itself alone."""
+def _logging_of_one_test():
+    """A process's logging is set up once; a test that sets it up does so for itself alone. Unless it does, logs go where
+    no command's output is looked for."""
+    structlog.reset_defaults()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     yield
     structlog.reset_defaults()
