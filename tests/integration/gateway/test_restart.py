@@ -93,6 +93,8 @@ async def test_a_ceremony_that_ended_meanwhile_is_found_out(cell):
     sent = run.sent
     async with serving(cell) as (_, client):
         assert (await ended(client, reply.body["id"]))["state"] == "succeeded"
+        events = (await client.get(f"/v1/operations/{reply.body['id']}/events")).raw.decode()
+        assert events.count("event: sign_round1") == 1, "what happened while nobody listened is told afterwards"
         await confirmed(client, reply.body["transaction_id"])
     assert run.sent == sent
 

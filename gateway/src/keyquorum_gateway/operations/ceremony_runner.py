@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -102,6 +102,12 @@ class CeremonyRunner:
                     self._publish(live, event)
         raise SigningError("protocol-abort", "the coordinator's stream ended without a result")
 
+    def _catch_up(self, live: LiveOperation, ceremony: Ceremony, events: Sequence[CeremonyEvent]) -> None:
+        """Publish what happened while nobody here listened."""
+        seen = sum(event.ceremony_id == ceremony.id for event in live.events)
+        for event in [event for event in events if not event.terminal][seen:]:
+            self._publish(live, event)
+
     async def _resolve(self, live: LiveOperation, ceremony: Ceremony, authorization: Authorization) -> CeremonyEvent:
         """Learn what became of an intent that an earlier process may or may not have sent. Never makes another one."""
         pause = STREAM_RETRY_S[0]
@@ -110,6 +116,7 @@ class CeremonyRunner:
             try:
                 events = await self._client.ceremony(ceremony.id)
                 if events and events[-1].terminal:
+                    self._catch_up(live, ceremony, events[:-1])
                     return events[-1]
                 if left_s > 0:
                     return await self._follow(live, ceremony, authorization)
