@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from keyquorum_plugin_api.codec import Codec, SignedTransaction, SignerAccount, TransferIntent, UnsignedTransaction
+from keyquorum_plugin_api.errors import Unsupported
 from keyquorum_plugin_api.signer import Signer
 
 
@@ -77,8 +78,8 @@ class TransactionState(StrEnum):
     """Where a transaction stands on its chain.
 
     UNKNOWN → PENDING → INCLUDED → CONFIRMED or FAILED, steps may be missing; a reorganisation may lead back from
-    INCLUDED. CONFIRMED, FAILED and EXPIRED are final: a client acts on them, and EXPIRED invites it to pay again, so it is
-    said only when no node can contradict it any more.
+    INCLUDED, and from CONFIRMED or FAILED while the status says that it is ``reversible``. EXPIRED invites a client to pay
+    again, so it is said only when no node can contradict it any more.
     """
 
     UNKNOWN = "unknown"  # the chain has never heard of it, or has forgotten it
@@ -98,6 +99,40 @@ class TransactionStatus:
     confirmations: int = 0
     block: str = ""  # number, slot or hash, as the chain names its blocks
     detail: str = ""  # why it failed or expired
+    reversible: bool = False  # CONFIRMED or FAILED as configured, and yet not so deep that no reorganisation undoes it
+
+
+@dataclass(frozen=True, slots=True)
+class ChainEvent:
+    """An asset that reached or left a watched address, in a block of the chain.
+
+    ``cursor`` resumes a stream behind this event. ``removed`` takes an earlier event back: its block was dropped.
+    """
+
+    cursor: str
+    txid: str
+    address: str
+    asset: str  # CAIP-19
+    amount: int  # minor units; positive where the address received, negative where it paid
+    block: str
+    removed: bool = False
+
+
+CAPABILITIES: Final = frozenset(
+    {
+        "transfer",
+        "memo",  # transfers carry a text
+        "message",  # the chain's own format for signed texts
+        "typed_data",  # structured documents
+        "stream_status",
+        "stream_events",
+        "replace",  # a pending transfer, by one with a higher fee
+        "cancel",  # a pending transfer, by one that moves nothing
+        "import",  # payloads that were built elsewhere
+        "fee_payer",  # another account of the key may pay the network
+    }
+)
+"""What an adapter can say that it offers; every word is a promise that the conformance suite holds it to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +145,7 @@ class ChainInfo:
     symbol: str
     decimals: int
     aliases: tuple[str, ...] = ()
-    capabilities: frozenset[str] = frozenset()  # such as {"transfer", "message", "stream_status", "replace"}
+    capabilities: frozenset[str] = frozenset()  # of CAPABILITIES
 
 
 class ChainAdapter(ABC):
@@ -174,10 +209,38 @@ class ChainAdapter(ABC):
 
     @abstractmethod
     def stream_status(self, txid: str, unsigned: UnsignedTransaction | None = None) -> AsyncIterator[TransactionStatus]:
-        """Every change of a transaction's status until it is confirmed, failed or expired; the first one at once.
+        """Every change of a transaction's status until it is confirmed, failed or expired, and no longer reversible; the
+        first one at once.
 
         An async generator: the host may leave it at any time, and must then close it.
         """
+
+    async def build_replacement(
+        self, intent: TransferIntent, replaced: UnsignedTransaction, options: Mapping[str, str]
+    ) -> UnsignedTransaction:
+        """The same transfer for a higher fee, in the place of ``replaced``: only one of both can ever be included.
+
+        ``replaced`` was built by this adapter for an equal intent and was broadcast. What it holds stays reserved.
+        """
+        raise Unsupported(f"{self.info().name} has no replacement of transactions")
+
+    async def build_cancellation(
+        self, source: SignerAccount, replaced: UnsignedTransaction, options: Mapping[str, str]
+    ) -> UnsignedTransaction:
+        """A payload that moves nothing, in the place of ``replaced``: only one of both can ever be included."""
+        raise Unsupported(f"{self.info().name} has no replacement of transactions")
+
+    async def import_transfer(self, intent: TransferIntent, payload: bytes) -> UnsignedTransaction:
+        """A payload that was built elsewhere, if it makes exactly this transfer now; reserves as ``build_transfer`` does."""
+        raise Unsupported(f"{self.info().name} imports no payloads")
+
+    def stream_events(self, addresses: Sequence[str], cursor: str = "") -> AsyncIterator[ChainEvent]:
+        """What reaches and leaves ``addresses`` in blocks from now on, or behind ``cursor``; without end.
+
+        An async generator: the host may leave it at any time, and must then close it. A cursor that is older than the
+        node can look back is refused with ``Expired``.
+        """
+        raise Unsupported(f"{self.info().name} streams no events")
 
     async def discard(self, unsigned: UnsignedTransaction) -> None:
         """Release what :meth:`build_transfer` reserved, for a transaction that will never be signed."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Literal
 
+from keyquorum_plugin_api.errors import Unsupported
+
 Scheme = Literal["ecdsa_secp256k1", "schnorr_bip340", "eddsa_ed25519"]
 
 
@@ -66,7 +68,11 @@ class SignerAccount:
 
 @dataclass(frozen=True, slots=True)
 class TransferIntent:
-    """What a client wants: move ``amount`` minor units of ``asset`` (CAIP-19) to ``destination``."""
+    """What a client wants: move ``amount`` minor units of ``asset`` (CAIP-19) to ``destination``.
+
+    ``fee_payer`` is another account of the same key that pays the network instead of ``source``, where a chain knows
+    such a thing; a codec of another chain refuses it with ``Unsupported``.
+    """
 
     chain: str  # CAIP-2
     source: SignerAccount
@@ -74,6 +80,7 @@ class TransferIntent:
     asset: str
     amount: int
     memo: str = ""  # appears as the ``detail`` of the transfer's effect
+    fee_payer: SignerAccount | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +143,13 @@ class Codec(ABC):
     @abstractmethod
     def build_message(self, account: SignerAccount, chain: str, message: str) -> UnsignedTransaction:
         """A payload that signs a human-readable message in the chain's own off-chain format: no value can move."""
+
+    def build_typed_data(self, account: SignerAccount, chain: str, document: str) -> UnsignedTransaction:
+        """A payload that signs a structured document (JSON, such as EIP-712's) in the chain's own format.
+
+        Its effects say what the document allows (``PERMIT``, …). One that the codec cannot name is refused.
+        """
+        raise Unsupported(f"{self.name} knows no structured documents")
 
     @abstractmethod
     def decode(self, payload: bytes, chain: str, accounts: Sequence[SignerAccount]) -> Decoded:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from keyquorum_plugin_api.codec import Effect, EffectKind, TransferIntent
+from keyquorum_plugin_api.codec import Effect, EffectKind, SignerAccount, TransferIntent
 from keyquorum_plugin_api.errors import InvalidPayload
 
 
@@ -10,12 +10,14 @@ def require_transfer(intent: TransferIntent, effects: Sequence[Effect]) -> int:
     """The most that the network may take in fees (minor units), if ``effects`` are the intended transfer and no more.
 
     Exactly one transfer, equal to the intent in asset, amount, source, destination and memo; else only fees paid by
-    the source and change that returns to it. Raises :class:`InvalidPayload` otherwise.
+    the source (or by the fee payer alone, where the intent names one) and change that returns to the source. Raises
+    :class:`InvalidPayload` otherwise.
     """
     fee = 0
     transfers = 0
+    payer = intent.fee_payer or intent.source
     for effect in effects:
-        if effect.source != intent.source.address:
+        if effect.source != (payer if effect.kind is EffectKind.FEE else intent.source).address:
             raise InvalidPayload("the payload takes from an account that the intent does not name")
         if effect.kind is EffectKind.FEE:
             fee += effect.amount
@@ -28,4 +30,25 @@ def require_transfer(intent: TransferIntent, effects: Sequence[Effect]) -> int:
             raise InvalidPayload(f"the payload does something else than a transfer: {effect.kind}")
     if transfers != 1:
         raise InvalidPayload(f"the payload makes {transfers} transfers instead of one")
+    return fee
+
+
+def require_cancellation(source: SignerAccount, effects: Sequence[Effect]) -> int:
+    """The most that the network may take in fees (minor units), if ``effects`` move nothing away from ``source``.
+
+    Fees, change that returns to the source, and transfers of nothing from the source to itself, which is how an account
+    chain spells "nothing". Raises :class:`InvalidPayload` otherwise.
+    """
+    fee = 0
+    for effect in effects:
+        if effect.source != source.address:
+            raise InvalidPayload("the payload takes from another account")
+        if effect.kind is EffectKind.FEE:
+            fee += effect.amount
+            continue
+        returns = effect.destination == source.address
+        if not returns or not (
+            effect.kind is EffectKind.CHANGE or (effect.kind is EffectKind.TRANSFER and not effect.amount)
+        ):
+            raise InvalidPayload(f"the payload does more than to cancel: {effect.kind}")
     return fee
