@@ -19,6 +19,7 @@ from keyquorum_gateway.state import api_keys
 from keyquorum_gateway.state.paging import InvalidPageToken, decode_token, encode_token
 from keyquorum_plugin_api.errors import InsufficientFunds
 from keyquorum_plugin_api.signer import SigningError
+from support.vectors import load
 
 
 def test_identifiers_sort_by_the_time_they_were_made():
@@ -92,7 +93,22 @@ def test_signatures_are_checked_by_openssl():
     assert verifies("ecdsa_secp256k1", compressed, b"\x05" * 32, recoverable[:64])
     assert not verifies("ecdsa_secp256k1", compressed, b"\x06" * 32, recoverable)
     assert not verifies("ecdsa_secp256k1", b"\x02" + bytes(32), b"\x05" * 32, recoverable)
-    assert not verifies("schnorr_bip340", compressed, b"\x05" * 32, bytes(64))
+
+
+def test_bip340_signatures_are_checked_under_the_taproot_output_key():
+    """With BIP341's published key: what its output key signed, and nothing that the internal key signed."""
+    vector = load("bip341_taproot")
+    public_key = b"\x02" + bytes.fromhex(vector["internal_key"])
+    output, internal = (PrivateKey(bytes.fromhex(vector[name])) for name in ("output_secret", "internal_secret"))
+    digest = b"\x05" * 32
+    signature = output.sign_schnorr(digest)
+    assert verifies("schnorr_bip340", public_key, digest, signature)
+    assert verifies("schnorr_bip340", b"\x03" + public_key[1:], digest, signature)
+    assert not verifies("schnorr_bip340", public_key, digest, internal.sign_schnorr(digest))
+    assert not verifies("schnorr_bip340", public_key, b"\x06" * 32, signature)
+    assert not verifies("schnorr_bip340", public_key, digest, signature[:63])
+    assert not verifies("schnorr_bip340", public_key[1:], digest, signature)
+    assert not verifies("schnorr_bip340", b"\x02" + b"\xff" * 32, digest, signature)
 
 
 @pytest.mark.parametrize(

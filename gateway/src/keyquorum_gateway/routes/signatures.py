@@ -16,7 +16,6 @@ from keyquorum_gateway.routes.endpoint import Endpoint, Idempotency, RateClass
 from keyquorum_gateway.routes.requests import parse_body, wait_budget_s
 from keyquorum_gateway.routes.resumption import resumable_ceremonies, resumed_operation
 from keyquorum_gateway.services import CLAIM, PRINCIPAL, SERVICES, Services
-from keyquorum_gateway.signatures import VERIFIABLE
 from keyquorum_gateway.state.api_keys import Scope
 from keyquorum_gateway.state.wallets import Account, Initiation
 from keyquorum_plugin_api.codec import SignerAccount
@@ -71,8 +70,6 @@ def _raw(account: Account, key: VerifiedKey, message: bytes) -> SignaturePlan:
     """Bytes that no codec explains: only where the certified policy of the key allows them."""
     if not key.policy.allow_raw:
         raise Problem("raw-not-allowed", "the key's certified policy has allow_raw = false")
-    if key.scheme not in VERIFIABLE:
-        raise Problem("scheme-unavailable", f"raw signatures of {key.scheme} cannot be checked here, so none are made")
     if key.scheme != "eddsa_ed25519" and len(message) != _DIGEST_BYTES:
         detail = f"{key.scheme} signs a digest of {_DIGEST_BYTES} bytes"
         raise Problem("validation-failed", detail, errors=[FieldError("/raw", "not-a-digest", detail)])
