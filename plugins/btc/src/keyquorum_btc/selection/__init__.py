@@ -1,0 +1,1 @@
+"""Which coins pay for a transfer, and how much of them comes back."""
