@@ -18,11 +18,13 @@ from keyquorum_plugin_api.signer import Signer, SigningError
 class SigningTicket:
     """Permission to have one approved payload signed, once.
 
-    ``error`` keeps what went wrong on the signing side, so that an adapter can neither hide nor rename it.
+    ``error`` keeps what went wrong on the signing side, so that an adapter can neither hide nor rename it. ``shown`` says
+    that parties may have seen the payload, now or before: from then on it counts as signed.
     """
 
     approved: UnsignedTransaction
     obtain: Callable[[], Awaitable[tuple[bytes, ...]]]
+    shown: bool = False
     used: bool = False
     signatures: tuple[bytes, ...] = field(default=(), repr=False)
     error: Exception | None = None
@@ -43,7 +45,7 @@ class OperationSigner(Signer):
             raise SigningError("adapter-refused", "the adapter wants another payload signed than the approved one")
         if ticket.used:
             raise SigningError("adapter-refused", "the payload was signed already")
-        ticket.used = True
+        ticket.used = ticket.shown = True
         try:
             ticket.signatures = await ticket.obtain()
         except SigningError as error:

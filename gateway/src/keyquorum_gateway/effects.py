@@ -6,6 +6,7 @@ The parties repeat all of this with the codec that their own operators pinned.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from keyquorum_plugin_api.codec import (
     Codec,
@@ -15,7 +16,7 @@ from keyquorum_plugin_api.codec import (
     TransferIntent,
     UnsignedTransaction,
 )
-from keyquorum_plugin_api.effects import require_transfer
+from keyquorum_plugin_api.effects import require_cancellation, require_transfer
 from keyquorum_plugin_api.errors import ChainError, FeeTooHigh, InvalidPayload
 
 
@@ -23,6 +24,9 @@ class AdapterRefused(ChainError):
     """The adapter's work is not what was asked for. Nothing of it is sent to be signed."""
 
     code = "adapter-refused"
+
+
+_OFF_CHAIN: Final = frozenset({EffectKind.PERMIT, EffectKind.MESSAGE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +42,38 @@ def approve_transfer(
     codec: Codec, unsigned: UnsignedTransaction, wanted: TransferIntent, *, fee_asset: str, fee_ceiling: int
 ) -> Approved:
     """The payload, if it is the wanted transfer; :class:`AdapterRefused` or :class:`FeeTooHigh` if it is not."""
-    decoded = _decode(codec, unsigned, wanted.chain, wanted.source)
+    accounts = (wanted.source,) if wanted.fee_payer is None else (wanted.source, wanted.fee_payer)
+    decoded = _decode(codec, unsigned, wanted.chain, accounts)
     try:
         fee = require_transfer(wanted, decoded.effects)
     except InvalidPayload as error:
         raise AdapterRefused(error.detail) from None
+    return _within(unsigned, decoded, fee, fee_asset=fee_asset, fee_ceiling=fee_ceiling)
+
+
+def approve_cancellation(
+    codec: Codec, unsigned: UnsignedTransaction, chain: str, source: SignerAccount, *, fee_asset: str, fee_ceiling: int
+) -> Approved:
+    """The payload, if it moves nothing but a fee; :class:`AdapterRefused` or :class:`FeeTooHigh` if it does more."""
+    decoded = _decode(codec, unsigned, chain, (source,))
+    try:
+        fee = require_cancellation(source, decoded.effects)
+    except InvalidPayload as error:
+        raise AdapterRefused(error.detail) from None
+    return _within(unsigned, decoded, fee, fee_asset=fee_asset, fee_ceiling=fee_ceiling)
+
+
+def require_exclusive(codec: Codec, approved: Approved, replaced: UnsignedTransaction) -> None:
+    """Refuse a payload that could be included beside the one that it is to replace: that would pay twice."""
+    try:
+        excluded = codec.excludes(approved.unsigned.payload, replaced.payload, replaced.chain)
+    except ChainError as error:
+        raise AdapterRefused(f"the codec cannot compare the payloads: {error.detail}") from None
+    if excluded is not True:
+        raise AdapterRefused("the payload could be included beside the one that it is to replace")
+
+
+def _within(unsigned: UnsignedTransaction, decoded: Decoded, fee: int, *, fee_asset: str, fee_ceiling: int) -> Approved:
     if any(effect.kind is EffectKind.FEE and effect.asset != fee_asset for effect in decoded.effects):
         raise AdapterRefused("the payload pays its fee in another asset than the chain's")
     if fee > fee_ceiling:
@@ -52,26 +83,36 @@ def approve_transfer(
 
 def approve_message(codec: Codec, unsigned: UnsignedTransaction, account: SignerAccount, message: str) -> Approved:
     """The payload, if it signs exactly this message and can move nothing."""
-    decoded = _decode(codec, unsigned, unsigned.chain, account)
+    decoded = _decode(codec, unsigned, unsigned.chain, (account,))
     if [(effect.kind, effect.detail) for effect in decoded.effects] != [(EffectKind.MESSAGE, message)]:
         raise AdapterRefused("the payload is not the message")
     return Approved(_with_findings(unsigned, decoded), decoded, 0)
 
 
-def _decode(codec: Codec, unsigned: UnsignedTransaction, chain: str, account: SignerAccount) -> Decoded:
+def approve_typed_data(codec: Codec, unsigned: UnsignedTransaction, account: SignerAccount) -> Approved:
+    """A payload that our own codec made of a client's document, if it does nothing at once; what it permits is in its effects,
+    which the parties count against the key's limits."""
+    decoded = _decode(codec, unsigned, unsigned.chain, (account,))
+    if not decoded.effects or any(effect.kind not in _OFF_CHAIN for effect in decoded.effects):
+        raise AdapterRefused("the payload is more than a document")
+    return Approved(_with_findings(unsigned, decoded), decoded, 0)
+
+
+def _decode(codec: Codec, unsigned: UnsignedTransaction, chain: str, accounts: tuple[SignerAccount, ...]) -> Decoded:
+    """What the codec finds. Every signature is of one of ``accounts``, and the first of them signs."""
     if unsigned.chain != chain:
         raise AdapterRefused("the payload is for another chain")
     try:
-        decoded = codec.decode(unsigned.payload, chain, [account])
+        decoded = codec.decode(unsigned.payload, chain, accounts)
     except ChainError as error:
         raise AdapterRefused(f"the codec cannot explain the payload: {error.detail}") from None
     if decoded.requests != unsigned.requests:
         raise AdapterRefused("the adapter asks for other signatures than the payload needs")
-    for request in decoded.requests:
-        if (request.scheme, request.signer, request.path) != (codec.scheme, account.address, account.path):
-            raise AdapterRefused("the payload needs a signature of another account")
-    if not decoded.requests:
-        raise AdapterRefused("the payload needs no signature")
+    known = {(codec.scheme, account.address, account.path) for account in accounts}
+    if any((request.scheme, request.signer, request.path) not in known for request in decoded.requests):
+        raise AdapterRefused("the payload needs a signature of another account")
+    if not any(request.signer == accounts[0].address for request in decoded.requests):
+        raise AdapterRefused("the payload needs no signature of the account")
     return decoded
 
 

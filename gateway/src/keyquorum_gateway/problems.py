@@ -42,6 +42,8 @@ CATALOGUE: Final[Mapping[str, Kind]] = {
     "request-timeout": Kind(408, "The body took too long", retriable=True),
     "idempotency-key-in-use": Kind(409, "A request with this Idempotency-Key is still running", retriable=True),
     "external-id-taken": Kind(409, "Another transaction has this external_id"),
+    "not-replaceable": Kind(409, "The transaction cannot be replaced any more"),
+    "already-replaced": Kind(409, "Another transaction is in its place"),
     "operation-not-awaiting": Kind(409, "The operation does not wait for an authorization"),
     "body-too-large": Kind(413, "The body is too large"),
     "unsupported-media-type": Kind(415, "The body is not application/json"),

@@ -124,6 +124,29 @@ class Metrics:
             ["chain", "outcome"],
             registry=self.registry,
         )
+        self.reorganised = Counter(
+            "keyquorum_gateway_transactions_reorganised_total",
+            "Confirmed or failed transactions that a reorganisation took back",
+            ["chain"],
+            registry=self.registry,
+        )
+        self.flag_decisions = Counter(
+            "keyquorum_chain_flag_decisions_total",
+            "Whether a chain was open for whoever wanted something of it, and why",
+            ["chain", "decision", "reason"],
+            registry=self.registry,
+        )
+        self.flag_events = Counter(
+            "keyquorum_chain_flag_events_total",
+            "What became of the file of chain flags, as OpenFeature calls it",
+            ["event"],
+            registry=self.registry,
+        )
+        self.flags_stale = Gauge(
+            "keyquorum_chain_flags_stale",
+            "Whether the file of chain flags cannot be used as it is now",
+            registry=self.registry,
+        )
         self.refusals = Counter(
             "keyquorum_gateway_refusals_total",
             "What an untrusted part offered and the gateway refused",

@@ -1,11 +1,13 @@
 """Message signatures: the chain's own format, raw bytes by policy, and the check before anything is released."""
 
 import base64
+import json
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from keyquorum_gateway.problems import CATALOGUE
+from support.gateway_cell import ASSET, RECIPIENT
 
 
 async def test_a_message_is_signed_in_the_chains_own_format(cell, client):
@@ -96,3 +98,19 @@ async def test_a_stream_that_breaks_is_followed_again(cell, client):
     events = await client.request("GET", f"/v1/operations/{reply.body['operation_id']}/events")
     stages = [line[7:] for line in events.raw.decode().splitlines() if line.startswith("event: ")]
     assert stages.count("sign_round1") == stages.count("sign_round2") == stages.count("verify") == 1
+
+
+async def test_a_document_is_signed_with_what_it_permits(cell, client):
+    """The parties see its effects; one that would move something at once is refused before they see it."""
+    account = (await client.wallet())["accounts"][0]
+    permit = {"kind": "permit", "asset": ASSET, "amount": 7, "source": account["address"], "destination": RECIPIENT}
+    reply = await client.post("/v1/signatures", {"account_id": account["id"], "typed_data": json.dumps([permit])})
+    assert reply.status == 201, reply.body
+    (effect,) = cell.double.sign_intents[-1].command.effects
+    assert (effect.kind.value, effect.amount, effect.destination) == ("permit", 7, RECIPIENT)
+    moves = json.dumps([{**permit, "kind": "transfer"}])
+    refused = await client.post("/v1/signatures", {"account_id": account["id"], "typed_data": moves})
+    assert (refused.status, refused.body["code"]) == (502, "adapter-refused")
+    both = await client.post("/v1/signatures", {"account_id": account["id"], "typed_data": moves, "message": "m"})
+    assert both.status == 422
+    assert len(cell.double.sign_intents) == 1

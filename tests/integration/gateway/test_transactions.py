@@ -182,3 +182,17 @@ async def test_the_intent_says_exactly_what_the_payload_does(cell, client, accou
     ]
     assert (command.chain, command.codec) == (CHAIN, cell.double.codec)
     assert intent.valid_until_ms > 0
+
+
+async def test_another_account_of_the_wallet_may_pay_the_fee(cell, client, account):
+    """Named by the client, of the same key and chain; the adapter cannot choose one."""
+    wallet = (await client.get(f"/v1/accounts/{account['id']}")).body["wallet_id"]
+    payer = (await client.post(f"/v1/wallets/{wallet}/accounts", {"chain": CHAIN})).body
+    made = await client.post("/v1/transactions", transfer(account, fee_account_id=payer["id"]))
+    assert (made.status, made.body["fee_account_id"]) == (201, payer["id"]), made.body
+    fees = [effect for effect in cell.double.sign_intents[-1].command.effects if effect.kind.value == "fee"]
+    assert [fee.source for fee in fees] == [payer["address"]]
+    stranger = (await client.wallet())["accounts"][0]
+    for wrong in (account["id"], stranger["id"], "acc_unknown"):
+        refused = await client.post("/v1/transactions", transfer(account, fee_account_id=wrong))
+        assert (refused.status, refused.body["errors"][0]["pointer"]) == (422, "/fee_account_id")

@@ -11,7 +11,7 @@ from keyquorum_gateway.problems import Failure, OperationFailed
 from keyquorum_gateway.signatures import verifies
 from keyquorum_gateway.state.wallets import Account, WalletKey, Wallets
 from keyquorum_gateway.telemetry import Metrics
-from keyquorum_plugin_api.codec import Decoded
+from keyquorum_plugin_api.codec import Decoded, EffectKind
 
 SignOrder: TypeAlias = PayloadOrder | RawOrder
 
@@ -44,7 +44,9 @@ class MessageSigning:
         ceremony = operation.ceremonies[-1] if operation.ceremonies else self._begin(live, account, key, plan)
         if ceremony.authorization is None:
             return Outcome.AWAITING_INITIATOR
-        harmless = plan.unsigned is not None  # a message in the chain's own format; raw bytes may be anything
+        harmless = plan.unsigned is not None and all(
+            effect.kind is EffectKind.MESSAGE for effect in plan.unsigned.effects
+        )  # raw bytes may be anything, and a permit is as good as money
         run = self._ceremonies.run_harmless if harmless else self._ceremonies.run
         terminal = await run(live, ceremony)
         if len(terminal.signatures) != 1 or not verifies(

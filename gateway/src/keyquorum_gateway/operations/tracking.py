@@ -1,7 +1,8 @@
 """Follows transactions on their chains: broadcasts stored bytes until a node has them, then watches until the end.
 
 Only bytes that are already stored are broadcast, so that a crash at any point leads to the same bytes again. What a
-transaction's end is, its chain says: a node that is down or answers oddly changes nothing.
+transaction's end is, its chain says: a node that is down or answers oddly changes nothing. A confirmation that a
+reorganisation may undo is followed on, and taken back where one does.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ BROADCAST_S: Final = 120.0
 """How long an operation waits for a node to take its bytes; the tracker goes on after that."""
 
 _KNOWN: Final = frozenset({ChainState.PENDING, ChainState.INCLUDED, ChainState.CONFIRMED})
+_UNDONE: Final = frozenset({ChainState.UNKNOWN, ChainState.PENDING, ChainState.INCLUDED})
 _ENDS: Final = {
     ChainState.CONFIRMED: TransactionState.CONFIRMED,
     ChainState.FAILED: TransactionState.FAILED,
@@ -41,6 +43,8 @@ _ENDS: Final = {
 class _Tracked:
     transaction: Transaction
     submitted: "asyncio.Future[Transaction]"
+    seen: bool = False  # a node has told of it
+    dropped: bool = False  # no node has it any more: a reorganisation, a full memory pool, a restart
     pause_s: float = FOLLOW_RETRY_S[0]
     task: "asyncio.Task[None] | None" = field(default=None)
 
@@ -84,6 +88,7 @@ class TransactionTracker:
         found = self._transactions.in_flight()
         for transaction in found:
             self.track(transaction)
+            self._tracked[transaction.id].seen = transaction.state is not TransactionState.SIGNED
         return len(found)
 
     async def close(self) -> None:
@@ -133,6 +138,8 @@ class TransactionTracker:
         while True:
             try:
                 chain = self._ready(tracked.transaction)
+                if tracked.dropped:
+                    await self._send_again(tracked, chain)
                 async with adapter_call(chain.chain, "stream_status", None):
                     if await self._stream(tracked, chain):
                         return
@@ -146,33 +153,58 @@ class TransactionTracker:
         stream = chain.adapter.stream_status(tracked.transaction.txid, tracked.transaction.unsigned)
         try:
             async for status in stream:
-                tracked.pause_s = FOLLOW_RETRY_S[0]
+                if status.state is not ChainState.UNKNOWN:
+                    tracked.pause_s = FOLLOW_RETRY_S[0]
                 if await self._note(tracked, status):
                     return True
+                if tracked.dropped:
+                    return False
         finally:
             if isinstance(stream, AsyncGenerator):
                 await stream.aclose()
         return False
 
+    async def _send_again(self, tracked: _Tracked, chain: ReadyChain) -> None:
+        """Give a node the same bytes again. Whatever it says, the transaction is followed on: what refuses it now may be
+        dropped by the next reorganisation."""
+        transaction = tracked.transaction
+        signed = SignedTransaction(transaction.transfer.chain, transaction.raw, transaction.txid)
+        try:
+            async with adapter_call(chain.chain, "submit", SUBMIT_S):
+                await chain.adapter.submit(signed)
+        except (ChainUnavailable, OutcomeUnknown):
+            raise
+        except ChainError as refusal:
+            self._log.info("tracking.refused_again", transaction_id=transaction.id, reason=refusal.code)
+        tracked.dropped = False
+
     async def _note(self, tracked: _Tracked, status: TransactionStatus) -> bool:
         """Store what the chain says; whether it is the end."""
         transaction = tracked.transaction
-        end = _ENDS.get(status.state)
+        chain, end = transaction.transfer.chain, _ENDS.get(status.state)
         changes: dict[str, Any] = {
             "confirmations": status.confirmations,
             "block": status.block,
             "detail": status.detail,
             "state": end or transaction.state,
+            "reversible": end is not None and status.reversible,
         }
-        if end is TransactionState.FAILED:
+        if transaction.reversible and status.state in _UNDONE:
+            changes |= {"state": TransactionState.SUBMITTED, "error": None}
+            self._metrics.reorganised.labels(chain).inc()
+            self._log.warning("tracking.reorganised", transaction_id=transaction.id, chain=chain)
+        elif end is TransactionState.FAILED:
             changes["error"] = Failure("transaction-rejected", status.detail or "its effect was refused", "included")
         elif end is TransactionState.EXPIRED:
             changes["error"] = Failure("transaction-expired", status.detail or "it was never included", "submitted")
+        known = status.state is not ChainState.UNKNOWN
+        tracked.dropped = not known and (tracked.seen or transaction.reversible)
+        tracked.seen = tracked.seen or known
         if any(getattr(transaction, name) != value for name, value in changes.items()):
             await self._save(tracked, **changes)
-        if end is not None:
-            self._metrics.transactions.labels(transaction.transfer.chain, end).inc()
-        return end is not None
+        if end is not None and end is not transaction.state:
+            self._metrics.transactions.labels(chain, end).inc()
+        return end is not None and not status.reversible
 
     async def _end_refused(self, tracked: _Tracked, refusal: ChainError) -> None:
         state = TransactionState.EXPIRED if isinstance(refusal, Expired) else TransactionState.FAILED

@@ -10,11 +10,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from keyquorum_gateway.adapter_calls import BUILD_S, DISCARD_S, adapter_call
+from keyquorum_gateway.adapter_calls import adapter_call
 from keyquorum_gateway.chain_signer import SigningTicket, signing
 from keyquorum_gateway.chains import Chains, ReadyChain
-from keyquorum_gateway.effects import AdapterRefused, approve_transfer
+from keyquorum_gateway.effects import AdapterRefused
 from keyquorum_gateway.intents import PayloadOrder
+from keyquorum_gateway.operations.building import Builder, discard
 from keyquorum_gateway.operations.ceremony_runner import CeremonyRunner
 from keyquorum_gateway.operations.engine import LiveOperation, OperationEngine, Outcome, Write
 from keyquorum_gateway.operations.issuing import IntentIssuer
@@ -24,9 +25,8 @@ from keyquorum_gateway.problems import Failure, OperationFailed, Problem
 from keyquorum_gateway.state.transactions import Transaction, Transactions, TransactionState, save_transaction
 from keyquorum_gateway.state.wallets import Account, Wallet, Wallets
 from keyquorum_gateway.telemetry import Metrics
-from keyquorum_plugin_api.chain import ChainAdapter
-from keyquorum_plugin_api.codec import SignedTransaction, SignerAccount, TransferIntent, UnsignedTransaction
-from keyquorum_plugin_api.errors import ChainError, SignatureInvalid
+from keyquorum_plugin_api.codec import SignedTransaction
+from keyquorum_plugin_api.errors import ChainError, Expired, SignatureInvalid
 from keyquorum_plugin_api.signer import SigningError
 
 _NEVER_SIGNED: Final = frozenset(
@@ -47,6 +47,17 @@ _NEVER_SIGNED: Final = frozenset(
 
 RECOVERY_S: Final = 60.0
 """How long an operation that a restart found unfinished waits for its chain's node."""
+
+REBUILDS_MAX: Final = 2
+"""How often a payload that became too old before anybody was asked to sign it is built anew."""
+
+
+class _Stale(Exception):
+    """The payload became too old before any party was shown it."""
+
+    def __init__(self, expired: Expired) -> None:
+        self.expired = expired
+        super().__init__(expired.detail)
 
 
 class Transfers:
@@ -72,6 +83,7 @@ class Transfers:
         self._tracker = tracker
         self._chains = chains
         self._metrics = metrics
+        self._builder = Builder(wallets, transactions, metrics)
 
     async def run(self, live: LiveOperation) -> Outcome:
         """From wherever the transaction stands to its broadcast, or to where the client has to sign the intent."""
@@ -86,10 +98,18 @@ class Transfers:
             if live.recovered:
                 raise OperationFailed("interrupted", "the gateway was restarted while the transaction was being built")
             await self._build(live, chain, account, wallet)
-        if live.operation.ceremonies[-1].authorization is None:
-            return Outcome.AWAITING_INITIATOR
-        if not self._transaction(live).raw:
-            await self._sign(live, chain)
+        for rebuilds_left in reversed(range(REBUILDS_MAX + 1)):
+            if live.operation.ceremonies[-1].authorization is None:
+                return Outcome.AWAITING_INITIATOR
+            if self._transaction(live).raw:
+                break
+            try:
+                await self._sign(live, chain)
+            except _Stale as stale:
+                if not rebuilds_left:
+                    raise stale.expired from None
+                self._engine.publish(live, "stale", detail=stale.expired.detail)
+                await self._rebuild(live, chain, account, wallet)
         if transaction.transfer.submit:
             self._engine.publish(live, "broadcasting")
             live.transaction = await self._tracker.broadcast(self._transaction(live))
@@ -108,7 +128,7 @@ class Transfers:
         if failure.code in _NEVER_SIGNED and transaction.unsigned is not None:
             with suppress(Problem):
                 chain = self._chains.find(transaction.transfer.chain, transaction.tenant_id).ready()
-                await _discard(chain.adapter, transaction.unsigned)
+                await discard(chain.adapter, transaction.unsigned)
         if transaction.state in (TransactionState.EXPIRED, TransactionState.FAILED):
             return None
         if transaction.raw:
@@ -116,41 +136,29 @@ class Transfers:
         return self._store(live, state=TransactionState.FAILED, error=failure)
 
     async def _build(self, live: LiveOperation, chain: ReadyChain, account: Account, wallet: Wallet) -> None:
-        """Build, approve, and make the one intent."""
+        """Build, approve, and make the intent."""
         transaction = self._transaction(live)
-        transfer, codec = transaction.transfer, chain.codec
-        source = SignerAccount(account.address, account.public_key, account.path)
-        wanted = TransferIntent(
-            transfer.chain, source, transfer.destination, transfer.asset, transfer.amount, transfer.memo
-        )
         self._engine.publish(live, "building")
-        async with adapter_call(chain.chain, "build_transfer", BUILD_S):
-            unsigned = await chain.adapter.build_transfer(wanted, dict(transfer.options))
-        try:
-            approved = approve_transfer(
-                codec.codec,
-                unsigned,
-                wanted,
-                fee_asset=chain.info.native_asset,
-                fee_ceiling=int(chain.config.fee_ceiling),
-            )
-        except ChainError as error:
-            self._metrics.refusals.labels(error.code).inc()
-            await _discard(chain.adapter, unsigned)
-            raise
+        approved = await self._builder.build(transaction, chain, account)
+        codec = chain.codec
         order = PayloadOrder(
-            account.key_id,
-            codec.codec.scheme,
-            chain.chain,
-            codec.ref,
-            approved.unsigned.payload,
-            approved.decoded,
+            account.key_id, codec.codec.scheme, chain.chain, codec.ref, approved.unsigned.payload, approved.decoded
         )
         live.transaction = replace(
             transaction, unsigned=approved.unsigned, fee=approved.fee, fee_asset=chain.info.native_asset
         )
         self._issuer.issue(live.operation, wallet, order)
         self._engine.publish(live, "built", detail=f"fee {approved.fee}")
+
+    async def _rebuild(self, live: LiveOperation, chain: ReadyChain, account: Account, wallet: Wallet) -> None:
+        """Build anew what became too old while it waited. Its intent was shown to no party, so nobody can have signed it;
+        whoever initiates has to approve of the new one."""
+        stale = self._transaction(live)
+        if stale.unsigned is not None:
+            await discard(chain.adapter, stale.unsigned)
+        live.operation.ceremonies.pop()
+        live.transaction = replace(stale, unsigned=None, state=TransactionState.BUILDING)
+        await self._build(live, chain, account, wallet)
 
     async def _sign(self, live: LiveOperation, chain: ReadyChain) -> None:
         """Let the adapter have the approved payload signed, and keep exactly what our own codec makes of the signatures."""
@@ -163,7 +171,7 @@ class Transfers:
             store = self._store(live, state=TransactionState.SIGNING, operation_id=live.operation.id)
             return (await self._ceremonies.run(live, ceremony, store)).signatures
 
-        ticket = SigningTicket(unsigned, obtain)
+        ticket = SigningTicket(unsigned, obtain, shown=transaction.state is TransactionState.SIGNING)
         signed = await self._through_adapter(chain, ticket)
         try:
             expected = chain.codec.codec.combine(unsigned, ticket.signatures)
@@ -183,9 +191,11 @@ class Transfers:
             async with adapter_call(chain.chain, "sign", None):
                 with signing(ticket):
                     signed: SignedTransaction | None = await chain.adapter.sign(ticket.approved)
-        except (ChainError, SigningError):
+        except (ChainError, SigningError) as error:
             if ticket.error is not None:
                 raise ticket.error from None
+            if isinstance(error, Expired) and not ticket.shown:
+                raise _Stale(error) from None
             if not ticket.signatures:
                 raise
             return None
@@ -205,10 +215,3 @@ class Transfers:
         now_ms = time.time_ns() // 1_000_000
         live.transaction = replace(self._transaction(live), updated_ms=now_ms, **changes)  # type: ignore[arg-type]
         return partial(save_transaction, transaction=live.transaction)
-
-
-async def _discard(adapter: ChainAdapter, unsigned: UnsignedTransaction) -> None:
-    """Release reservations; a failure leaves them to their own time limit."""
-    with suppress(ChainError):
-        async with adapter_call(unsigned.chain, "discard", DISCARD_S):
-            await adapter.discard(unsigned)

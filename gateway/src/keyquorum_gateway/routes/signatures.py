@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from keyquorum_gateway.certificates import VerifiedKey
-from keyquorum_gateway.effects import approve_message
+from keyquorum_gateway.effects import approve_message, approve_typed_data
 from keyquorum_gateway.models.operations import OperationModel, SignatureModel
 from keyquorum_gateway.models.transactions import CreateSignatureRequest
 from keyquorum_gateway.operations.record import OperationKind, SignaturePlan
@@ -35,7 +35,7 @@ async def create_signature(request: web.Request) -> web.Response:
     if wanted.raw is not None:
         plan = _raw(account, services.accounts.certified(key), base64.b64decode(wanted.raw))
     else:
-        plan = _message(services, account, wanted.message or "")
+        plan = _explained(services, account, wanted)
     earlier = resumed_operation(request)
     ceremonies = resumable_ceremonies(earlier)
     if earlier is not None and ceremonies and isinstance(earlier.plan, SignaturePlan):
@@ -76,12 +76,16 @@ def _raw(account: Account, key: VerifiedKey, message: bytes) -> SignaturePlan:
     return SignaturePlan(account.id, message)
 
 
-def _message(services: Services, account: Account, message: str) -> SignaturePlan:
-    """The chain's own message format, approved by decoding it again."""
-    chain = services.chains.find(account.chain, account.tenant_id).described()
+def _explained(services: Services, account: Account, wanted: CreateSignatureRequest) -> SignaturePlan:
+    """The chain's own format for messages or documents, approved by decoding it again."""
+    chain = services.chains.find(account.chain, account.tenant_id, wallet_id=account.wallet_id).described()
     signer = SignerAccount(account.address, account.public_key, account.path)
     codec = chain.codec.codec
-    approved = approve_message(codec, codec.build_message(signer, chain.chain, message), signer, message)
+    if wanted.typed_data is not None:
+        approved = approve_typed_data(codec, codec.build_typed_data(signer, chain.chain, wanted.typed_data), signer)
+    else:
+        message = wanted.message or ""
+        approved = approve_message(codec, codec.build_message(signer, chain.chain, message), signer, message)
     requests = approved.decoded.requests
     if len(requests) != 1:
         raise Problem("unsupported-operation", "a message with several signatures is not offered")
@@ -95,8 +99,9 @@ ENDPOINTS: Final = (
         create_signature,
         summary="Sign a message",
         description=(
-            "Signs `message` in the chain's own off-chain format, which can never be a transaction; or `raw` bytes, if the"
-            " key's certified policy has `allow_raw`. The signature is verified before it is released."
+            "Signs `message` in the chain's own off-chain format, which can never be a transaction; or the document"
+            " `typed_data`, whose permits count against the key's limits; or `raw` bytes, if the key's certified policy has"
+            " `allow_raw`. The signature is verified before it is released."
         ),
         tag="signatures",
         scope=Scope.TRANSACT,

@@ -113,7 +113,16 @@ CREATE TABLE reservations (
 ) STRICT, WITHOUT ROWID;
 """
 
-_STEPS: Final = (_FIRST,)
+_REPLACEMENTS: Final = """
+ALTER TABLE transactions ADD COLUMN replaces TEXT;
+ALTER TABLE transactions ADD COLUMN followed INTEGER NOT NULL DEFAULT 0;
+UPDATE transactions SET followed = 1 WHERE state IN ('signed', 'submitted');
+DROP INDEX transactions_open;
+CREATE INDEX transactions_followed ON transactions (id) WHERE followed = 1;
+CREATE INDEX transactions_replacing ON transactions (replaces, id) WHERE replaces IS NOT NULL;
+"""
+
+_STEPS: Final = (_FIRST, _REPLACEMENTS)
 
 
 class SchemaTooNew(Exception):

@@ -19,7 +19,8 @@ class TransactionState(StrEnum):
 
     building → (awaiting_initiator →) signing → signed → submitted → confirmed | failed | expired. ``signed`` is where a
     transaction with ``submit: false`` ends. A transaction that failed before it was signed, for a retriable reason,
-    goes back to ``signing`` when the same request is sent again.
+    goes back to ``signing`` when the same request is sent again. A reorganisation leads from ``confirmed`` or ``failed``
+    back to ``submitted``, as long as the transaction is ``reversible``.
     """
 
     BUILDING = "building"
@@ -32,9 +33,17 @@ class TransactionState(StrEnum):
     EXPIRED = "expired"
 
 
+class Purpose(StrEnum):
+    """What a transaction is for."""
+
+    TRANSFER = "transfer"
+    REPLACEMENT = "replacement"  # the transfer of the transaction that it replaces, for a higher fee
+    CANCELLATION = "cancellation"  # nothing, in the place of the transaction that it replaces
+
+
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What the client asked for; ``destination`` in its canonical spelling."""
+    """What the client asked for; ``destination`` in its canonical spelling, ``payload`` if it was built elsewhere."""
 
     chain: str
     asset: str
@@ -43,6 +52,8 @@ class Transfer:
     memo: str = ""
     submit: bool = True
     options: Mapping[str, str] = field(default_factory=dict)
+    fee_account_id: str = ""
+    payload: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,15 @@ class Transaction:
     block: str = ""
     detail: str = ""
     error: Failure | None = None
+    purpose: Purpose = Purpose.TRANSFER
+    replaces: str = ""  # the transaction in whose place this one is
+    reversible: bool = False  # confirmed or failed, and yet a reorganisation may undo it
+
+    @property
+    def followed(self) -> bool:
+        """Whether its chain may still have news of it."""
+        waits = self.state is TransactionState.SIGNED and self.transfer.submit
+        return waits or self.reversible or self.state is TransactionState.SUBMITTED
 
 
 class ExternalIdTaken(OperationFailed):
@@ -107,11 +127,16 @@ class Transactions:
 
     def in_flight(self) -> tuple[Transaction, ...]:
         """Every transaction whose end on its chain is not known, oldest first."""
+        rows = self._database.read("SELECT document FROM transactions WHERE followed = 1 ORDER BY id")
+        return tuple(t for t in (_ADAPTER.validate_json(row[0]) for row in rows) if t.followed)
+
+    def replacement(self, transaction_id: str) -> Transaction | None:
+        """The newest transaction in the place of another that was signed or still may be."""
         rows = self._database.read(
-            "SELECT document FROM transactions WHERE state IN ('signed', 'submitted') ORDER BY id"
+            "SELECT document FROM transactions WHERE replaces = ? ORDER BY id DESC", (transaction_id,)
         )
         found = (_ADAPTER.validate_json(row[0]) for row in rows)
-        return tuple(t for t in found if t.state is TransactionState.SUBMITTED or t.transfer.submit)
+        return next((t for t in found if t.raw or t.state is not TransactionState.FAILED), None)
 
 
 def save_transaction(connection: apsw.Connection, transaction: Transaction) -> None:
@@ -125,8 +150,9 @@ def save_transaction(connection: apsw.Connection, transaction: Transaction) -> N
             raise ExternalIdTaken(taken[0])
     connection.execute(
         "INSERT INTO transactions (id, tenant_id, account_id, operation_id, external_id, state, document, created_ms,"
-        " updated_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET operation_id ="
-        " excluded.operation_id, state = excluded.state, document = excluded.document, updated_ms = excluded.updated_ms",
+        " updated_ms, replaces, followed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+        " operation_id = excluded.operation_id, state = excluded.state, document = excluded.document,"
+        " updated_ms = excluded.updated_ms, followed = excluded.followed",
         (
             transaction.id,
             transaction.tenant_id,
@@ -137,6 +163,8 @@ def save_transaction(connection: apsw.Connection, transaction: Transaction) -> N
             _ADAPTER.dump_json(transaction).decode(),
             transaction.created_ms,
             transaction.updated_ms,
+            transaction.replaces or None,
+            transaction.followed,
         ),
     )
 

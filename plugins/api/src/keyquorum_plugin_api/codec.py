@@ -160,6 +160,12 @@ class Codec(ABC):
         A payload that an account outside ``accounts`` signs or pays for is refused.
         """
 
+    def excludes(self, payload: bytes, other: bytes, chain: str) -> bool:
+        """Whether the chain can include at most one of two payloads, whatever happens: they spend the same coin, use the
+        same nonce. What cannot be shown from the bytes alone is False. Replacements and cancellations rest on it.
+        """
+        return False
+
     @abstractmethod
     def combine(self, unsigned: UnsignedTransaction, signatures: Sequence[bytes]) -> SignedTransaction:
         """Signed bytes from signatures in the order of ``unsigned.requests`` (64 bytes each; 65 with recovery id for

@@ -2,14 +2,21 @@
 
 import asyncio
 import hashlib
+import json
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from keyquorum_plugin_api.chain import Balance, ChainAdapter, ChainInfo, TransactionState, TransactionStatus
-from keyquorum_plugin_api.codec import SignedTransaction, TransferIntent, UnsignedTransaction
+from keyquorum_plugin_api.codec import SignedTransaction, SignerAccount, TransferIntent, UnsignedTransaction
 from keyquorum_plugin_api.errors import ChainUnavailable, InsufficientFunds, InvalidPayload, UnsupportedAsset
 from toychain.codec import FEE, ToyCodec
 from toychain.ledger import LEDGERS
+
+
+def nonce_of(unsigned: UnsignedTransaction) -> str:
+    """What the payload says."""
+    return json.loads(unsigned.payload)["nonce"]
+
 
 ENDED = {TransactionState.CONFIRMED, TransactionState.FAILED, TransactionState.EXPIRED}
 
@@ -62,6 +69,28 @@ class ToyAdapter(ChainAdapter):
         await self.context.reservations.reserve(intent.chain, intent.source.address, nonce, nonce, 60)
         return self.ledger.on_build(self, intent, unsigned) if self.ledger.on_build else unsigned
 
+    async def build_replacement(
+        self, intent: TransferIntent, replaced: UnsignedTransaction, options: Mapping[str, str]
+    ) -> UnsignedTransaction:
+        """The same nonce, twice the fee."""
+        self._reach()
+        unsigned = ToyCodec().build(intent, {"fee": str(2 * FEE), "nonce": nonce_of(replaced), **options})
+        return self.ledger.on_build(self, intent, unsigned) if self.ledger.on_build else unsigned
+
+    async def build_cancellation(
+        self, source: SignerAccount, replaced: UnsignedTransaction, options: Mapping[str, str]
+    ) -> UnsignedTransaction:
+        """The same nonce, for nothing."""
+        unsigned = ToyCodec().build_cancellation(
+            source, self.context.chain, {"fee": str(2 * FEE), "nonce": nonce_of(replaced), **options}
+        )
+        return self.ledger.on_build(self, source, unsigned) if self.ledger.on_build else unsigned
+
+    async def import_transfer(self, intent: TransferIntent, payload: bytes) -> UnsignedTransaction:
+        """Whatever it is: the host compares."""
+        decoded = ToyCodec().decode(payload, intent.chain, [intent.source])
+        return UnsignedTransaction(intent.chain, payload, decoded.requests, decoded.effects)
+
     async def sign(self, unsigned: UnsignedTransaction) -> SignedTransaction:
         """Through the core signer, or through whatever the test wants."""
         if self.ledger.on_sign is not None:
@@ -82,7 +111,8 @@ class ToyAdapter(ChainAdapter):
     async def get_status(self, txid: str, unsigned: UnsignedTransaction | None = None) -> TransactionStatus:
         """What the ledger knows."""
         self._reach()
-        return TransactionStatus(txid, self.ledger.states.get(txid, TransactionState.UNKNOWN), 1, "block-1")
+        state = self.ledger.states.get(txid, TransactionState.UNKNOWN)
+        return TransactionStatus(txid, state, int(state in ENDED), "block-1", reversible=txid in self.ledger.reversible)
 
     async def stream_status(
         self, txid: str, unsigned: UnsignedTransaction | None = None
@@ -92,7 +122,7 @@ class ToyAdapter(ChainAdapter):
             changed = self.ledger.changed
             status = await self.get_status(txid, unsigned)
             yield status
-            if status.state in ENDED:
+            if status.state in ENDED and not status.reversible:
                 return
             await changed.wait()
 

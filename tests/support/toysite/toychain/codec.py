@@ -63,9 +63,23 @@ class ToyCodec(Codec):
             "kind": "fee",
             "asset": f"{intent.chain}/slip44:1",
             "amount": int(metadata.get("fee", FEE)),
-            "source": source.address,
+            "source": (intent.fee_payer or source).address,
         }
         return self.unsigned(intent.chain, source, [transfer, fee], metadata.get("nonce", "0"))
+
+    def build_cancellation(self, source: SignerAccount, chain: str, metadata: Mapping[str, str]) -> UnsignedTransaction:
+        """Nothing but a fee."""
+        fee = {"kind": "fee", "asset": f"{chain}/slip44:1", "amount": int(metadata["fee"]), "source": source.address}
+        return self.unsigned(chain, source, [fee], metadata["nonce"])
+
+    def build_typed_data(self, account: SignerAccount, chain: str, document: str) -> UnsignedTransaction:
+        """A document is a list of effects."""
+        return self.unsigned(chain, account, json.loads(document), "document")
+
+    def excludes(self, payload: bytes, other: bytes, chain: str) -> bool:
+        """The nonce of one account can be used once."""
+        first, second = json.loads(payload), json.loads(other)
+        return all(first[name] == second[name] for name in ("chain", "nonce", "public_key"))
 
     def build_message(self, account: SignerAccount, chain: str, message: str) -> UnsignedTransaction:
         """A message."""

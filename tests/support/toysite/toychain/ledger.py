@@ -18,6 +18,7 @@ class Ledger:
     submitted: list[bytes] = field(default_factory=list)
     discarded: list[bytes] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    reversible: set[str] = field(default_factory=set)  # ids whose end is not final
     confirm: bool = True
     down: bool = False
     start_fails: int = 0
