@@ -16,6 +16,7 @@ from keyquorum_gateway.authentication import ApiKeys, read_pepper
 from keyquorum_gateway.chain_signer import OperationSigner
 from keyquorum_gateway.chains import Chains
 from keyquorum_gateway.config import GatewayConfig, read_hex_secret, read_secret
+from keyquorum_gateway.flags.chain_flags import ChainFlags
 from keyquorum_gateway.identity import SEED_BYTES, InitiatorKey
 from keyquorum_gateway.intents import IntentComposer
 from keyquorum_gateway.maintenance import maintenance
@@ -113,7 +114,10 @@ class Composition:
             http = await stack.enter_async_context(aiohttp.ClientSession())
             client = SignerClient(_channel(config, roster), self._provider.get_tracer(telemetry.TRACER_NAME))
             stack.push_async_callback(client.close)
-            chain_set = Chains(config.chains)
+            flags = ChainFlags(config.flags, config.chains, metrics)
+            stack.push_async_callback(flags.close)
+            await flags.open()
+            chain_set = Chains(config.chains, flags)
             stack.push_async_callback(chain_set.close)
             tracker = TransactionTracker(database, Transactions(database), chain_set, metrics)
             stack.push_async_callback(tracker.close)
@@ -130,6 +134,7 @@ class Composition:
                 idempotency=Idempotency(database),
                 plugins=Plugins(config.plugins.allow, self._installed),
                 chains=chain_set,
+                flags=flags,
                 client=client,
                 readiness=Readiness(client, roster, metrics),
                 engine=engine,

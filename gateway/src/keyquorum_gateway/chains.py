@@ -13,6 +13,8 @@ import structlog
 
 from keyquorum_gateway.bounds import CHAIN_RETRY_S
 from keyquorum_gateway.config import ChainConfig
+from keyquorum_gateway.flags.chain_flags import ChainFlags
+from keyquorum_gateway.flags.rollout import At
 from keyquorum_gateway.plugins import LoadedCodec, NoPlugin, Plugins
 from keyquorum_gateway.problems import Problem
 from keyquorum_plugin_api.chain import ChainAdapter, ChainContext, ChainInfo, Reservations
@@ -102,7 +104,8 @@ class ReadyChain:
 class Chains:
     """All configured chains, by CAIP-2 id and by alias."""
 
-    def __init__(self, config: Mapping[str, ChainConfig]) -> None:
+    def __init__(self, config: Mapping[str, ChainConfig], flags: ChainFlags) -> None:
+        self._flags = flags
         self._chains: Final = {
             chain: Chain(chain, each, ChainState.STARTING if each.enabled else ChainState.DISABLED)
             for chain, each in config.items()
@@ -114,22 +117,30 @@ class Chains:
     def __iter__(self) -> Any:
         return iter(self._chains.values())
 
-    def find(self, name: str, tenant_id: str, *, status: int = 422) -> Chain:
-        """The chain of a CAIP-2 id or alias; a problem where it is unknown (``status``) or not for this tenant (403)."""
+    def find(self, name: str, tenant_id: str, *, wallet_id: str = "", at: At = "build", status: int = 422) -> Chain:
+        """The chain of a CAIP-2 id or alias; a problem where it is unknown (``status``) or its flag is against it (403)."""
+        chain = self.configured(name, status=status)
+        self._flags.require(chain.chain, tenant_id=tenant_id, wallet_id=wallet_id, at=at)
+        return chain
+
+    def configured(self, name: str, *, status: int = 422) -> Chain:
+        """The chain of a CAIP-2 id or alias, whomever it is open for; a problem where it is unknown (``status``)."""
         chain = self._chains.get(self._aliases.get(name, name))
         if chain is None:
             raise Problem("unknown-chain", f"no chain {name[:64]!r} is configured here", status=status)
-        if chain.state is ChainState.DISABLED or (chain.config.tenants and tenant_id not in chain.config.tenants):
-            raise Problem("chain-not-enabled", f"{chain.chain} is not enabled for the tenant")
         return chain
 
     def visible(self, tenant_id: str) -> tuple[Chain, ...]:
-        """The chains that a tenant may use."""
+        """The chains that a tenant may use, and those that the flags may open for it."""
         return tuple(
             chain
             for chain in self._chains.values()
             if chain.state is not ChainState.DISABLED
-            and (not chain.config.tenants or tenant_id in chain.config.tenants)
+            and (
+                not chain.config.tenants
+                or tenant_id in chain.config.tenants
+                or self._flags.rollout(chain.chain) is not None
+            )
         )
 
     async def open(

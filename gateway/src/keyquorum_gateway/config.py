@@ -132,6 +132,12 @@ class PluginsConfig(Section):
     allow: tuple[str, ...] = ()
 
 
+class FlagsConfig(Section):
+    """The file of chain flags. Without one, ``enabled`` and ``tenants`` of each chain are all there is."""
+
+    file: Path | None = None
+
+
 class LimitConfig(Section):
     """A default limit on one asset in the policy of a new key; amounts in minor units."""
 
@@ -203,6 +209,7 @@ class GatewayConfig(Section):
     intents: IntentsConfig = IntentsConfig()
     wallets: WalletsConfig = WalletsConfig()
     plugins: PluginsConfig = PluginsConfig()
+    flags: FlagsConfig = FlagsConfig()
     chains: dict[CaipChain, ChainConfig] = Field(default_factory=dict)
     rate_limits: RateLimitsConfig = RateLimitsConfig()
     telemetry: TelemetryConfig = TelemetryConfig()

@@ -8,6 +8,7 @@ from keyquorum_gateway.accounts import AccountBook
 from keyquorum_gateway.authentication import ApiKeys
 from keyquorum_gateway.chains import Chains
 from keyquorum_gateway.config import GatewayConfig
+from keyquorum_gateway.flags.chain_flags import ChainFlags
 from keyquorum_gateway.identity import InitiatorKey
 from keyquorum_gateway.operations.engine import OperationEngine
 from keyquorum_gateway.plugins import Plugins
@@ -42,6 +43,7 @@ class Services:
     idempotency: Idempotency
     plugins: Plugins
     chains: Chains
+    flags: ChainFlags
     client: SignerClient
     readiness: Readiness
     engine: OperationEngine

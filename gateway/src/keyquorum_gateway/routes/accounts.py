@@ -24,7 +24,7 @@ async def create_account(request: web.Request) -> web.Response:
     wallet = _wallet(services, request.match_info["wallet_id"], tenant_id)
     if wallet.state is not WalletState.ACTIVE:
         raise Problem("wallet-not-active", f"the wallet is {wallet.state.value}")
-    chain = services.chains.find(wanted.chain, tenant_id).described()
+    chain = services.chains.find(wanted.chain, tenant_id, wallet_id=wallet.id).described()
     index = services.wallets.next_position(wallet.id, chain.chain) if wanted.index is None else wanted.index
     existing = services.wallets.account_at(wallet.id, chain.chain, index)
     account = existing or await services.accounts.open(wallet, chain, index)
@@ -52,7 +52,7 @@ async def get_balances(request: web.Request) -> web.Response:
     """What the chain's node says that the address holds."""
     parse_query(request, NoQuery)
     account = _account(request)
-    chain = request.app[SERVICES].chains.find(account.chain, account.tenant_id).ready()
+    chain = request.app[SERVICES].chains.find(account.chain, account.tenant_id, at="read").ready()
     async with adapter_call(chain.chain, "get_balances", READ_S):
         balances = await chain.adapter.get_balances(account.address)
     return answer(

@@ -45,10 +45,10 @@ async def create_wallet(request: web.Request) -> web.Response:
     if isinstance(wanted.initiation, ClientInitiation):
         initiator = bytes.fromhex(wanted.initiation.public_key)
     _require_root_key(services, tenant_id, initiator, client=client)
-    chains = _chains(services, tenant_id, wanted.chains)
+    wallet_id = new_identifier(WALLET)
+    chains = _chains(services, tenant_id, wallet_id, wanted.chains)
     if client:
         services.engine.require_room_to_wait(tenant_id)
-    wallet_id = new_identifier(WALLET)
     live = services.engine.open(
         OperationKind.WALLET,
         tenant_id,
@@ -129,10 +129,10 @@ def _require_root_key(services: Services, tenant_id: str, initiator: bytes, *, c
         raise Problem("policy-denied", f"{whose} is not a root key of the tenant in the roster")
 
 
-def _chains(services: Services, tenant_id: str, names: tuple[str, ...]) -> tuple[DescribedChain, ...]:
+def _chains(services: Services, tenant_id: str, wallet_id: str, names: tuple[str, ...]) -> tuple[DescribedChain, ...]:
     """The chains, each once, in the order they were named."""
-    found = {chain.chain: chain for chain in (services.chains.find(n, tenant_id).described() for n in names)}
-    return tuple(found.values())
+    asked = (services.chains.find(name, tenant_id, wallet_id=wallet_id).described() for name in names)
+    return tuple({chain.chain: chain for chain in asked}.values())
 
 
 def _plan(
