@@ -230,6 +230,13 @@ class AsksTwice(SolanaCodec):
         return replace(unsigned, requests=unsigned.requests * 2)
 
 
+class SignsAnyDocument(SolanaCodec):
+    """Does not say that it cannot read it."""
+
+    def build_typed_data(self, account: SignerAccount, chain: str, document: str) -> UnsignedTransaction:
+        return self.build_message(account, chain, document)
+
+
 class Nameless(SolanaCodec):
     """Cannot be looked up."""
 
@@ -255,6 +262,7 @@ DEFECTS: dict[type[SolanaCodec], str] = {
     CleansMessages: "test_unreadable_messages_are_refused",
     AsksTwice: "test_digests_are_digests",
     Nameless: "test_names_itself",
+    SignsAnyDocument: "test_documents_do_what_they_say",
     TrailingBytes: "test_decode_is_total",
     Crashes: "test_decode_is_total",
     AnySigner: "test_payloads_of_strangers_are_refused",

@@ -8,6 +8,14 @@ readable failures. Nothing here imports pytest.
 from keyquorum_plugin_api.testing.adapter_conformance import AdapterConformance
 from keyquorum_plugin_api.testing.codec_conformance import CodecConformance
 from keyquorum_plugin_api.testing.context import MemoryReservations, RecordingLogger, SystemClock, local_context
+from keyquorum_plugin_api.testing.evidence import Evidence, Suite
+from keyquorum_plugin_api.testing.optional import (
+    ConfigurableTarget,
+    DocumentTarget,
+    FeeTarget,
+    ForgetfulTarget,
+    ReorganisingTarget,
+)
 from keyquorum_plugin_api.testing.refusals import refused
 from keyquorum_plugin_api.testing.signer import LocalAccount, LocalSigner
 from keyquorum_plugin_api.testing.target import ChainTarget, CodecTarget
@@ -17,10 +25,17 @@ __all__ = [
     "ChainTarget",
     "CodecConformance",
     "CodecTarget",
+    "ConfigurableTarget",
+    "DocumentTarget",
+    "Evidence",
+    "FeeTarget",
+    "ForgetfulTarget",
     "LocalAccount",
     "LocalSigner",
     "MemoryReservations",
     "RecordingLogger",
+    "ReorganisingTarget",
+    "Suite",
     "SystemClock",
     "local_context",
     "refused",

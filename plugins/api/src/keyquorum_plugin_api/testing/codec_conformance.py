@@ -1,4 +1,8 @@
-"""What every codec must do, whatever its chain. Subclass, provide the fixture ``target``, and run under pytest."""
+"""What every codec must do, whatever its chain. Subclass, provide the fixture ``target``, and run under pytest.
+
+A codec that knows no messages, or no structured documents, refuses them with ``Unsupported``; the tests about them then show
+nothing else.
+"""
 
 import random
 from collections.abc import Iterator
@@ -18,9 +22,11 @@ from keyquorum_plugin_api.errors import (
     InvalidAmount,
     InvalidPayload,
     SignatureInvalid,
+    Unsupported,
     UnsupportedAsset,
 )
-from keyquorum_plugin_api.testing.refusals import refused
+from keyquorum_plugin_api.testing.evidence import Suite
+from keyquorum_plugin_api.testing.optional import DocumentTarget
 from keyquorum_plugin_api.testing.target import CodecTarget
 
 MUTATIONS = 1_000  # random ones, beside every single bit
@@ -40,7 +46,7 @@ def transfer_intent(target: CodecTarget, **changes: object) -> TransferIntent:
     return replace(intent, **changes)  # type: ignore[arg-type]
 
 
-class CodecConformance:
+class CodecConformance(Suite):
     """Each method is a test; ``target`` is a :class:`CodecTarget`."""
 
     def test_names_itself(self, target: CodecTarget) -> None:
@@ -65,16 +71,16 @@ class CodecConformance:
         """No key is cut or padded."""
         key = target.account(0).account.public_key
         for wrong in (b"", key[:-1], key + b"\x00"):
-            with refused(InvalidAddress, what=f"a key of {len(wrong)} bytes"):
+            with self.refused(InvalidAddress, what=f"a key of {len(wrong)} bytes"):
                 target.codec.derive_address(wrong, target.chain)
 
     def test_invalid_addresses_are_refused(self, target: CodecTarget) -> None:
         """As such and as destinations."""
         valid = target.account(1).account.address
         for wrong in ("", " ", valid[:8], valid + "\n", " " + valid, valid + valid, *target.invalid_addresses):
-            with refused(InvalidAddress, what=repr(wrong)):
+            with self.refused(InvalidAddress, what=repr(wrong)):
                 target.codec.validate_address(wrong, target.chain)
-            with refused(InvalidAddress, what=repr(wrong)):
+            with self.refused(InvalidAddress, what=repr(wrong)):
                 target.codec.build(transfer_intent(target, destination=wrong), target.metadata)
 
     def test_chain_ids_of_others_are_refused(self, target: CodecTarget) -> None:
@@ -82,13 +88,13 @@ class CodecConformance:
         payload = built(target).payload
         account = target.account(0).account
         for chain in ("", "other:1", target.codec.namespace, f"{target.codec.namespace}:", f"{target.chain} "):
-            with refused(ChainError, what=repr(chain)):
+            with self.refused(ChainError, what=repr(chain)):
                 target.codec.derive_address(account.public_key, chain)
-            with refused(ChainError, what=repr(chain)):
+            with self.refused(ChainError, what=repr(chain)):
                 target.codec.validate_address(account.address, chain)
-            with refused(ChainError, what=repr(chain)):
+            with self.refused(ChainError, what=repr(chain)):
                 target.codec.decode(payload, chain, [account])
-            with refused(ChainError, what=repr(chain)):
+            with self.refused(ChainError, what=repr(chain)):
                 target.codec.build_message(account, chain, _MESSAGE)
 
     def test_build_is_deterministic(self, target: CodecTarget) -> None:
@@ -140,7 +146,7 @@ class CodecConformance:
     def test_invalid_amounts_are_refused(self, target: CodecTarget) -> None:
         """Zero, negative, and beyond any asset's range."""
         for amount in (0, -1, 2**256, -(2**64)):
-            with refused(InvalidAmount, what=str(amount)):
+            with self.refused(InvalidAmount, what=str(amount)):
                 target.codec.build(transfer_intent(target, amount=amount), target.metadata)
 
     def test_unknown_assets_are_refused(self, target: CodecTarget) -> None:
@@ -151,17 +157,17 @@ class CodecConformance:
             f"{target.chain}/slip44:99999",
             target.asset.replace(target.chain, target.other_chain),
         ):
-            with refused(UnsupportedAsset, what=repr(asset)):
+            with self.refused(UnsupportedAsset, what=repr(asset)):
                 target.codec.build(transfer_intent(target, asset=asset), target.metadata)
 
     def test_source_must_be_the_address_of_its_key(self, target: CodecTarget) -> None:
         """An account whose address is not its public key's would send what another key owns."""
         mixed = replace(target.account(0).account, address=target.account(1).account.address)
-        with refused(ChainError):
+        with self.refused(ChainError):
             target.codec.build(
                 transfer_intent(target, source=mixed, destination=target.account(2).account.address), target.metadata
             )
-        with refused(ChainError):
+        with self.refused(ChainError):
             target.codec.build_message(mixed, target.chain, _MESSAGE)
 
     def test_metadata_is_validated(self, target: CodecTarget) -> None:
@@ -173,9 +179,9 @@ class CodecConformance:
                 without,
                 *({**target.metadata, key: text} for text in ("", "-1", "1e3", "\x00", "0x", "9" * 200)),
             ):
-                with refused(ChainError, what=f"{key} = {metadata.get(key)!r}"):
+                with self.refused(ChainError, what=f"{key} = {metadata.get(key)!r}"):
                     target.codec.build(intent, metadata)
-        with refused(ChainError):
+        with self.refused(ChainError):
             target.codec.build(intent, {**target.metadata, "unheard_of": "1"})
 
     def test_every_bit_matters(self, target: CodecTarget) -> None:
@@ -210,14 +216,14 @@ class CodecConformance:
             stranger = target.account(2).account
             impostor = replace(stranger, address=target.account(0).account.address)
             for accounts in ([], [stranger], [impostor]):
-                with refused(InvalidPayload):
+                with self.refused(InvalidPayload):
                     target.codec.decode(payload, target.chain, accounts)
 
     def test_hostile_payloads_are_refused(self, target: CodecTarget) -> None:
         """Whatever else the chain would execute."""
         assert target.hostile_payloads
         for name, payload in target.hostile_payloads.items():
-            with refused(InvalidPayload, what=name):
+            with self.refused(InvalidPayload, what=name):
                 decoded(target, payload, 0, 1)
 
     def test_combine_needs_the_right_signatures(self, target: CodecTarget) -> None:
@@ -227,8 +233,11 @@ class CodecConformance:
             built(target),
             target.codec.build(transfer_intent(target, amount=target.amount + 1), target.metadata),
         )
-        messages = tuple(target.codec.build_message(account, target.chain, text) for text in (_MESSAGE, "other"))
-        for unsigned, other in (transfers, messages):
+        pairs = [transfers]
+        if message_of(target) is not None:
+            first, second = (target.codec.build_message(account, target.chain, text) for text in (_MESSAGE, "other"))
+            pairs.append((first, second))
+        for unsigned, other in pairs:
             signed = target.codec.combine(unsigned, signatures_of(target, unsigned))
             assert signed.raw
             assert signed.txid
@@ -245,7 +254,7 @@ class CodecConformance:
             [], [*good, good[0]], [bytes(len(s)) for s in good], [s[:-1] for s in good], [s + b"\x00" for s in good],
             flipped, strangers, signatures_of(target, other),
         ):  # fmt: skip
-            with refused(SignatureInvalid):
+            with self.refused(SignatureInvalid):
                 target.codec.combine(unsigned, wrong)
 
     def test_combine_believes_the_payload_only(self, target: CodecTarget) -> None:
@@ -261,12 +270,15 @@ class CodecConformance:
             replace(unsigned, payload=other.payload),
             replace(unsigned, chain="other:1"),
         ):
-            with refused(ChainError):
+            with self.refused(ChainError):
                 target.codec.combine(wrong, good)
 
     def test_messages_move_nothing(self, target: CodecTarget) -> None:
         """A message is one effect, its text, and can be read back from what is signed."""
         account = target.account(0).account
+        if message_of(target) is None:
+            self.not_run("capability:message", "the codec knows no messages")
+            return
         for text in ("x", _MESSAGE, "Grüße, 世界"):
             unsigned = target.codec.build_message(account, target.chain, text)
             assert [(e.kind, e.detail, e.amount, e.asset, e.destination) for e in unsigned.effects] == [
@@ -278,8 +290,25 @@ class CodecConformance:
     def test_unreadable_messages_are_refused(self, target: CodecTarget) -> None:
         """What a person cannot see, a person cannot approve."""
         for text in ("", "\x00", "a\x1b[2Jb", "\u202ereversed", "\ud800", "x" * 100_000):
-            with refused(ChainError, what=ascii(text[:20])):
+            with self.refused(ChainError, what=ascii(text[:20])):
                 target.codec.build_message(target.account(0).account, target.chain, text)
+
+    def test_documents_do_what_they_say(self, target: CodecTarget) -> None:
+        """A structured document reads back from its payload, moves nothing at once, and a hostile one is refused."""
+        account = target.account(0).account
+        if not isinstance(target, DocumentTarget):
+            with self.unclaimed("typed_data"):
+                target.codec.build_typed_data(account, target.chain, "{}")
+            return
+        unsigned = target.codec.build_typed_data(account, target.chain, target.document)
+        assert unsigned.effects
+        at_once = {EffectKind.TRANSFER, EffectKind.CHANGE, EffectKind.FEE}
+        assert not at_once & {effect.kind for effect in unsigned.effects}
+        assert decoded(target, unsigned.payload, 0) == Decoded(unsigned.requests, unsigned.effects)
+        assert target.codec.combine(unsigned, signatures_of(target, unsigned)).raw
+        for name, document in {"": "", "no JSON": "{", "not an object": "[]", **target.hostile_documents}.items():
+            with self.refused(ChainError, what=name):
+                target.codec.build_typed_data(account, target.chain, document)
 
 
 def built(target: CodecTarget) -> UnsignedTransaction:
@@ -287,10 +316,23 @@ def built(target: CodecTarget) -> UnsignedTransaction:
     return target.codec.build(transfer_intent(target), target.metadata)
 
 
+def message_of(target: CodecTarget) -> UnsignedTransaction | None:
+    """A message of account 0; None where the codec knows none."""
+    try:
+        return target.codec.build_message(target.account(0).account, target.chain, _MESSAGE)
+    except Unsupported:
+        return None
+
+
 def payloads(target: CodecTarget) -> list[bytes]:
-    """A transfer and a message of account 0."""
-    message = target.codec.build_message(target.account(0).account, target.chain, _MESSAGE)
-    return [built(target).payload, message.payload]
+    """A transfer of account 0, and a message and a structured document where the codec knows them."""
+    found = [built(target).payload]
+    if (message := message_of(target)) is not None:
+        found.append(message.payload)
+    if isinstance(target, DocumentTarget):
+        account = target.account(0).account
+        found.append(target.codec.build_typed_data(account, target.chain, target.document).payload)
+    return found
 
 
 def decoded(target: CodecTarget, payload: bytes, *accounts: int) -> Decoded:
