@@ -131,17 +131,15 @@ class Chains:
         return chain
 
     def visible(self, tenant_id: str) -> tuple[Chain, ...]:
-        """The chains that a tenant may use, and those that the flags may open for it."""
-        return tuple(
-            chain
-            for chain in self._chains.values()
-            if chain.state is not ChainState.DISABLED
-            and (
-                not chain.config.tenants
-                or tenant_id in chain.config.tenants
-                or self._flags.rollout(chain.chain) is not None
-            )
-        )
+        """The chains that a tenant may know of: those that it may use, and those that have a flag, which may open them."""
+        return tuple(chain for chain in self._chains.values() if self._is_visible(chain, tenant_id))
+
+    def shown(self, name: str, tenant_id: str, *, status: int = 422) -> Chain:
+        """One of :meth:`visible`, or the problem that :meth:`find` would raise."""
+        chain = self.configured(name, status=status)
+        if not self._is_visible(chain, tenant_id):
+            raise Problem("chain-not-enabled", f"{chain.chain} is not enabled for the tenant")
+        return chain
 
     async def open(
         self, plugins: Plugins, signer: Signer, reservations: Reservations, http: aiohttp.ClientSession
@@ -164,6 +162,12 @@ class Chains:
             self._starting.append(asyncio.create_task(self._bring_up(chain, plugins, context, tried)))
             attempts.append(tried.wait())
         await asyncio.gather(*attempts)
+
+    def _is_visible(self, chain: Chain, tenant_id: str) -> bool:
+        if chain.state is ChainState.DISABLED:
+            return False
+        only = chain.config.tenants
+        return not only or tenant_id in only or self._flags.rollout(chain.chain) is not None
 
     async def close(self) -> None:
         """Close every adapter; one that fails to close is logged."""

@@ -15,6 +15,7 @@ from aiohttp import web
 from keyquorum_gateway.app import create_app
 from keyquorum_gateway.authentication import read_pepper
 from keyquorum_gateway.config import ConfigError, GatewayConfig, ServerConfig, load_config, read_hex_secret, read_secret
+from keyquorum_gateway.flags.document import FlagsInvalid, parse, read
 from keyquorum_gateway.identity import SEED_BYTES
 from keyquorum_gateway.logging import configure_logging
 from keyquorum_gateway.roster import Roster, RosterError
@@ -35,6 +36,8 @@ def main() -> None:
     try:
         config = load_config(arguments.config)
         check(config)
+        if arguments.check:
+            _check_flags(config.flags.file)
     except (ConfigError, RosterError) as error:
         sys.exit(_refuse(str(error)))
     if arguments.check:
@@ -86,6 +89,16 @@ async def serve(config: GatewayConfig) -> None:
         log.info("gateway.stopping")
     finally:
         await runner.cleanup()
+
+
+def _check_flags(path: Path | None) -> None:
+    """For ``--check`` alone: a gateway that is started serves, and holds every chain until the file can be read."""
+    if path is None:
+        return
+    try:
+        parse(read(path))
+    except FlagsInvalid as problem:
+        raise ConfigError(f"{path}: {problem}") from None
 
 
 def _tls(server: ServerConfig) -> ssl.SSLContext | None:

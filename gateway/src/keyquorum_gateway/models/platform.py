@@ -6,9 +6,21 @@ from pydantic import ConfigDict, Field
 
 from keyquorum_gateway.models.base import ResponseModel, Timestamp
 
+FlagReason = Literal[
+    "everyone",
+    "tenant",
+    "canary",
+    "configuration",
+    "killed",
+    "disabled",
+    "not-in-canary",
+    "depends-on-wallet",
+    "flags-unavailable",
+]
+
 
 class ChainModel(ResponseModel):
-    """A chain that the caller's tenant may use."""
+    """A chain that the caller's tenant may know of; ``flags`` says whether it may use it."""
 
     chain: str = Field(description="CAIP-2 id.")
     state: Literal["ready", "starting", "failed", "disabled"]
@@ -22,6 +34,24 @@ class ChainModel(ResponseModel):
     capabilities: tuple[str, ...]
     fee_ceiling: str
     codec: "CodecModel | None"
+    flags: "ChainFlagsModel"
+
+
+class ChainFlagsModel(ResponseModel):
+    """For whom the chain is open, seen by the caller's tenant. It can change at any moment."""
+
+    enabled: bool = Field(description="Whether the tenant may begin something new on the chain.")
+    reason: FlagReason = Field(description="Why, or why not.")
+    stage: Literal["enabled", "canary", "disabled", "killed", "held", "configuration"] = Field(
+        description=(
+            "`configuration`: no flag, the gateway's own configuration decides. `held`: the gateway cannot read its flags."
+        )
+    )
+    percent: int | None = Field(description="In a canary: how many of a hundred tenants or wallets it is open for.")
+    sticky: Literal["tenant", "wallet"] | None = Field(description="In a canary: what the percentage is of.")
+    listed: bool = Field(description="Whether the tenant is on the flag's list, and so in every canary.")
+    source: Literal["configuration", "file"]
+    stale: bool = Field(description="Whether the flags file cannot be used as it is, and the last good state counts.")
 
 
 class CodecModel(ResponseModel):

@@ -1,6 +1,11 @@
-"""Chains: what is served, and transactions by the chain's own id."""
+"""Chains: what is served and for whom, and transactions by the chain's own id.
+
+Bytes that were signed elsewhere are something new: the chain has to be open for the caller. Looking at what is on the
+chain stays possible for whoever may know of the chain, unless it is killed.
+"""
 
 import base64
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -8,8 +13,10 @@ from aiohttp import web
 
 from keyquorum_gateway.adapter_calls import READ_S, SUBMIT_S, adapter_call
 from keyquorum_gateway.chains import Chain, ChainState, ReadyChain
+from keyquorum_gateway.flags.chain_flags import FlagState
+from keyquorum_gateway.flags.rollout import At
 from keyquorum_gateway.models.pages import NoQuery
-from keyquorum_gateway.models.platform import ChainModel, ChainsModel, CodecModel
+from keyquorum_gateway.models.platform import ChainFlagsModel, ChainModel, ChainsModel, CodecModel
 from keyquorum_gateway.models.transactions import ChainTransactionModel, SubmitRequest
 from keyquorum_gateway.plugins import LoadedCodec
 from keyquorum_gateway.problems import Problem
@@ -31,19 +38,21 @@ class Facts(NamedTuple):
     info: ChainInfo | None
     codec: LoadedCodec | None
     fee_ceiling: str
+    flags: FlagState
 
 
 async def list_chains(request: web.Request) -> web.Response:
-    """The chains that the caller's tenant may use."""
+    """The chains that the caller's tenant may know of, and whether it may use them."""
     parse_query(request, NoQuery)
     chains = request.app[SERVICES].chains.visible(request[PRINCIPAL].tenant_id)
-    return web.Response(body=_chains_body(tuple(map(_facts, chains))), content_type="application/json")
+    facts = tuple(_facts(request, chain) for chain in chains)
+    return web.Response(body=_chains_body(facts), content_type="application/json")
 
 
 async def get_chain(request: web.Request) -> web.Response:
     """One chain."""
     parse_query(request, NoQuery)
-    return answer(_model(_facts(_find(request))))
+    return answer(_model(_facts(request, _shown(request))))
 
 
 async def submit_chain_transaction(request: web.Request) -> web.Response:
@@ -62,7 +71,7 @@ async def get_chain_transaction(request: web.Request) -> web.Response:
     txid = request.match_info["txid"]
     if not (txid.isascii() and txid.isalnum() and len(txid) <= 128):
         raise Problem("not-found", "not a transaction id")
-    return answer(await _status(_find(request).ready(), txid))
+    return answer(await _status(_find(request, at="read").ready(), txid))
 
 
 async def _status(chain: ReadyChain, txid: str) -> ChainTransactionModel:
@@ -70,13 +79,19 @@ async def _status(chain: ReadyChain, txid: str) -> ChainTransactionModel:
         return ChainTransactionModel.of(chain.chain, await chain.adapter.get_status(txid))
 
 
-def _find(request: web.Request) -> Chain:
+def _shown(request: web.Request) -> Chain:
     name = request.match_info["chain"]
-    return request.app[SERVICES].chains.find(name, request[PRINCIPAL].tenant_id, status=404)
+    return request.app[SERVICES].chains.shown(name, request[PRINCIPAL].tenant_id, status=404)
 
 
-def _facts(chain: Chain) -> Facts:
-    return Facts(chain.chain, chain.state, chain.detail, chain.info, chain.codec, chain.config.fee_ceiling)
+def _find(request: web.Request, *, at: At = "build") -> Chain:
+    name = _shown(request).chain
+    return request.app[SERVICES].chains.find(name, request[PRINCIPAL].tenant_id, at=at)
+
+
+def _facts(request: web.Request, chain: Chain) -> Facts:
+    flags = request.app[SERVICES].flags.state(chain.chain, request[PRINCIPAL].tenant_id)
+    return Facts(chain.chain, chain.state, chain.detail, chain.info, chain.codec, chain.config.fee_ceiling, flags)
 
 
 @lru_cache(maxsize=256)
@@ -101,6 +116,7 @@ def _model(facts: Facts) -> ChainModel:
         capabilities=tuple(sorted(info.capabilities)) if info else (),
         fee_ceiling=facts.fee_ceiling,
         codec=pin,
+        flags=ChainFlagsModel.model_validate({**asdict(facts.flags), "reason": facts.flags.reason.value}),
     )
 
 

@@ -24,6 +24,7 @@ async def readyz(request: web.Request) -> web.Response:
     """The coordinator answers and serves the pinned roster. A chain that is down is shown, and does not count."""
     services = request.app[SERVICES]
     checks = {f"chain {chain.chain}": chain.state.value for chain in services.chains}
+    checks["chain flags"] = services.flags.health
     try:
         view = await services.readiness.parties()
     except SigningError as error:
