@@ -1,13 +1,14 @@
 """Addresses and the scripts that they stand for: P2PKH, P2SH (base58check), P2WPKH, P2WSH (BIP173), P2TR (BIP350).
 
 Witness programs of version 2 and above, and of version 1 with another length than 32 bytes, have no rules yet: whatever
-is paid to them, anybody may take. BIP350 asks senders to allow them; a custodian does not.
+is paid to them, anybody may take. BIP350 asks senders to allow them; a custodian does not. Nor does it pay to a P2TR key
+that is no point of the curve: nobody could ever move those coins.
 """
 
 from embit import base58, bech32
 
-from keyquorum_btc.network import Network, require_network
-from keyquorum_btc.taproot import internal_key_of, output_script
+from keyquorum_btc.network import MAINNET, Network, require_network
+from keyquorum_btc.taproot import SCRIPT_PREFIX, internal_key_of, output_script, require_point
 from keyquorum_plugin_api.errors import InvalidAddress
 
 ADDRESS_CHARS_MAX = 90  # BIP173
@@ -23,6 +24,12 @@ def parse_destination(address: str, chain: str) -> bytes:
     Bech32 is taken in lower or in upper case, never mixed (BIP173); base58 has one spelling.
     """
     network = require_network(chain)
+    script = _script(address, network)
+    require_payable(script)
+    return script
+
+
+def _script(address: str, network: Network) -> bytes:
     if not isinstance(address, str) or not 0 < len(address) <= ADDRESS_CHARS_MAX or not address.isascii():
         raise InvalidAddress("not a Bitcoin address")
     if address.lower().startswith(f"{network.hrp}1"):
@@ -50,6 +57,13 @@ def address_of_script(script: bytes, chain: str) -> str:
         case 34 if script.startswith(b"\x51\x20"):
             return str(bech32.encode(network.hrp, 1, script[2:]))
     raise InvalidAddress("no address stands for this script")
+
+
+def require_payable(script: bytes) -> None:
+    """:class:`InvalidAddress` for a script that no address stands for, or that nobody could ever spend from."""
+    address_of_script(script, MAINNET.chain)
+    if script.startswith(SCRIPT_PREFIX):
+        require_point(script[len(SCRIPT_PREFIX) :])
 
 
 def address_of(public_key: bytes, chain: str) -> str:

@@ -34,6 +34,11 @@ def output_script(internal_key: bytes) -> bytes:
     return SCRIPT_PREFIX + output_key(internal_key)
 
 
+def require_point(x_only: bytes) -> None:
+    """:class:`InvalidAddress` unless the 32 bytes are the x coordinate of a point of the curve."""
+    _point(x_only)
+
+
 def verifies(signature: bytes, message: bytes, internal_key: bytes) -> bool:
     """Whether a BIP340 signature of a 32-byte message verifies under the output key of ``internal_key``."""
     if len(signature) != SIGNATURE_BYTES:
