@@ -2,7 +2,7 @@
 
 import click
 
-from keyquorum_gateway.cli import keys, operations, platform, verify, wallets
+from keyquorum_gateway.cli import chains, keys, operations, platform, verify, wallets
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -16,7 +16,7 @@ def main() -> None:
 
 for command in (
     platform.plugins,
-    platform.chains,
+    chains.chains,
     platform.parties,
     operations.operations,
     wallets.wallets,

@@ -1,4 +1,4 @@
-"""``keyquorum plugins``, ``chains`` and ``parties``."""
+"""``keyquorum plugins`` and ``parties``."""
 
 import click
 
@@ -23,25 +23,6 @@ async def plugins(gateway: Gateway) -> None:
         for p in answer["items"]
     ]
     show(answer, ("distribution", "version", "kind", "name", "state", ""), rows, as_json=gateway.as_json)
-
-
-@click.command()
-@gateway_command
-async def chains(gateway: Gateway) -> None:
-    """Chains that the API key's tenant may use."""
-    answer = await gateway.get("/v1/chains")
-    rows = [
-        (
-            c["chain"],
-            c["name"] or "",
-            c["state"],
-            c["symbol"] or "",
-            f"{c['codec']['name']} {c['codec']['version']} {c['codec']['sha256'][:12]}" if c["codec"] else "",
-            c["detail"],
-        )
-        for c in answer["items"]
-    ]
-    show(answer, ("chain", "name", "state", "asset", "codec", ""), rows, as_json=gateway.as_json)
 
 
 @click.command()
