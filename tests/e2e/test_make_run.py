@@ -7,18 +7,21 @@ import stat
 import subprocess
 
 import psutil
+import pytest
 from solders.keypair import Keypair
 
+from keyquorum_devnet.engines import ENGINES
 from keyquorum_devnet.layout import PROCESSES
-from keyquorum_devnet.welcome import RECIPIENT
 from support.stack import is_gone, pasted_lines
 
 
-async def test_the_printed_lines_work_when_pasted(stack, customer):
+@pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine.signs], ids=lambda engine: engine.name)
+async def test_the_printed_lines_work_when_pasted(stack, customer, engine):
     """Wallet, fund, transfer: in this order, in one shell, exactly as printed; and the coins arrive."""
-    lines = pasted_lines(stack.output)
+    lines = pasted_lines(stack.output, engine.name)
     assert len(lines) == 3
-    before = await customer.chain.balance(RECIPIENT)
+    chain = customer.chains[engine.chain]
+    before = await chain.balance(engine.destination)
     shell = await asyncio.to_thread(
         subprocess.run,
         ["sh", "-eu"],
@@ -29,8 +32,8 @@ async def test_the_printed_lines_work_when_pasted(stack, customer):
         check=True,
     )
     transaction = json.loads(shell.stdout.strip().splitlines()[-1])
-    assert transaction["destination"] == RECIPIENT
-    assert await customer.chain.until_balance(RECIPIENT, before + int(transaction["amount"]), within_s=15) > before
+    assert transaction["destination"] == engine.destination
+    assert await chain.until_balance(engine.destination, before + int(transaction["amount"]), within_s=15) > before
 
 
 async def test_what_is_printed_is_served(stack, customer):

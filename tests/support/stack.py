@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import aiohttp
 import psutil
 
 from keyquorum_devnet import control
-from keyquorum_devnet.chain_client import ChainClient
+from keyquorum_devnet.engines import ENGINES, SOLANA, ChainClient
+from keyquorum_devnet.engines.solana import SolanaClient
 from keyquorum_devnet.initiator import Initiator
 from keyquorum_devnet.layout import PARTIES, Layout
 from keyquorum_devnet.readiness import quorum_stands
@@ -140,9 +141,10 @@ class RunningStack:
         status = await self.status()
         async with aiohttp.ClientSession() as session:
             seed = bytes.fromhex(self.layout.root_key.read_text(encoding="ascii"))
+            urls = status["chain_urls"]
             yield Customer(
                 Gateway(session, status["base_url"], self.api_key),
-                ChainClient(session, status["chain_url"]),
+                {engine.chain: engine.client(session, urls[engine.name]) for engine in ENGINES if engine.name in urls},
                 Initiator(seed),
                 session,
                 status["base_url"],
@@ -150,45 +152,60 @@ class RunningStack:
 
 
 class Customer:
-    """Somebody who has wallets, and asks the chain what became of the money."""
+    """Somebody who has wallets, and asks each chain what became of the money."""
 
     def __init__(
-        self, gateway: Gateway, chain: ChainClient, initiator: Initiator, session: aiohttp.ClientSession, base_url: str
+        self,
+        gateway: Gateway,
+        chains: Mapping[str, ChainClient],
+        initiator: Initiator,
+        session: aiohttp.ClientSession,
+        base_url: str,
     ) -> None:
         self.gateway = gateway
-        self.chain = chain
+        self.chains = chains
         self.initiator = initiator
         self.session = session
         self.base_url = base_url
         self.headers = {"Authorization": f"Bearer {gateway.api_key}"}
 
-    async def funded_account(self, chain: str, lamports: int = 5_000_000_000, **wallet: Any) -> dict[str, Any]:
-        """The first account of a new gateway-initiated wallet, with coins on it."""
+    @property
+    def chain(self) -> SolanaClient:
+        """Solana, where most tests that are about no chain make their transfers."""
+        client = self.chains[SOLANA.chain]
+        assert isinstance(client, SolanaClient)
+        return client
+
+    async def wallet(self, chain: str, **wallet: Any) -> dict[str, Any]:
+        """A new gateway-initiated wallet with an account on a chain."""
         body = {"user_id": "e2e", "chains": [chain], **wallet}
         ordered = await self.gateway.order("/v1/wallets", body)
         await self.gateway.operation(ordered.operation_id, within_s=30)
-        found = await self.gateway.get(f"/v1/wallets/{ordered.made_id}")
-        account = found["accounts"][0]
-        await self.fund(account["address"], lamports)
+        found: dict[str, Any] = await self.gateway.get(f"/v1/wallets/{ordered.made_id}")
+        return found
+
+    async def funded_account(self, chain: str, amount: int = 5_000_000_000, **wallet: Any) -> dict[str, Any]:
+        """The first account of a new gateway-initiated wallet, with coins on it."""
+        found = await self.wallet(chain, **wallet)
+        account: dict[str, Any] = found["accounts"][0]
+        await self.fund(account["address"], amount, chain=chain)
         return account | {"wallet_id": found["id"]}
 
-    async def fund(self, address: str, lamports: int = 5_000_000_000) -> None:
+    async def fund(self, address: str, amount: int = 5_000_000_000, *, chain: str = SOLANA.chain) -> None:
         """Coins from the chain."""
-        await self.chain.airdrop(address, lamports)
-        await self.chain.until_balance(address, lamports, within_s=15)
+        await self.chains[chain].fund(address, amount)
 
     async def transfer(self, account: dict[str, Any], destination: str, amount: int) -> dict[str, Any]:
         """A transfer, confirmed by the chain itself."""
+        chain = self.chains[account["chain"]]
         body = {"account_id": account["id"], "destination": destination, "amount": str(amount)}
-        before = await self.chain.balance(destination)
+        before = await chain.balance(destination)
         ordered = await self.gateway.order("/v1/transactions", body)
         ended = frozenset({"confirmed", "failed", "expired"})
-        found = await self.gateway.until(f"/v1/transactions/{ordered.made_id}", ended, within_s=30)
+        found: dict[str, Any] = await self.gateway.until(f"/v1/transactions/{ordered.made_id}", ended, within_s=30)
         assert found["state"] == "confirmed", found
-        on_chain = await self.chain.transaction(found["txid"])
-        assert on_chain.succeeded
-        assert on_chain.signature_verifies()
-        assert await self.chain.balance(destination) == before + amount
+        await chain.judge(found["txid"], account["address"])
+        assert await chain.balance(destination) == before + amount
         return found
 
 
@@ -200,6 +217,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def pasted_lines(output: str) -> list[str]:
-    """The commands that ``make run`` prints, in order."""
-    return [line for line in output.splitlines() if re.match(r"(WALLET=|curl )", line)]
+def pasted_lines(output: str, engine: str) -> list[str]:
+    """The commands that ``make run`` prints for a chain, in order."""
+    section = re.search(rf"^{engine}: make a wallet.*?\n((?:\n(?:WALLET=|curl ).*\n)+)", output, re.MULTILINE)
+    return section[1].strip().split("\n\n") if section else []

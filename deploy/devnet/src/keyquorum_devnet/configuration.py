@@ -1,23 +1,44 @@
 """The configuration of every process of a stack, written anew at each start from what the state folder holds."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from keyquorum_devnet.layout import CHAIN, COORDINATOR, GATEWAY, PARTIES, Layout, new_secret
+from keyquorum_devnet.engines import ENGINES, Engine
+from keyquorum_devnet.layout import COORDINATOR, GATEWAY, PARTIES, Layout, new_secret
 from keyquorum_devnet.ports import HOST
-from keyquorum_devnet.solana.genesis import CHAIN_ID, NATIVE_ASSET
 from keyquorum_devnet.toml import Value, dumps
 
-PLUGINS: Final = ("keyquorum-sol",)
-CODECS: Final = ("solana",)
-LAMPORTS_PER_SOL: Final = 1_000_000_000
-LIMIT_PER_TRANSACTION: Final = 100 * LAMPORTS_PER_SOL
-LIMIT_PER_WINDOW: Final = 1_000 * LAMPORTS_PER_SOL
-FEE_CEILING: Final = 1_000_000  # lamports
-
 Hsm = Literal["soft", "softhsm"]
+
+
+class BadAddition(Exception):
+    """What a stack is to have beyond its own chains cannot be read; the text names the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Additions:
+    """Plugins of others that a stack serves beside its own chains."""
+
+    path: Path | None = None  # a folder made with pip install --target, which the gateway imports from as well
+    plugins: tuple[str, ...] = ()  # distributions that the gateway allows
+    codecs: tuple[str, ...] = ()  # that every party pins as they are in ``path``, or in our own environment
+    chains: Path | None = None  # TOML with the [chains."…"] tables of gateway.toml
+
+    def tables(self) -> dict[str, Any]:
+        """The tables of ``chains``; :class:`BadAddition` if there are none."""
+        if self.chains is None:
+            return {}
+        try:
+            read = tomllib.loads(self.chains.read_text(encoding="utf-8"))
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadAddition(f"{self.chains}: {error}") from None
+        chains = read.pop("chains", None)
+        if not isinstance(chains, dict) or read:
+            raise BadAddition(f'{self.chains}: expected [chains."…"] tables and nothing else')
+        return chains
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +50,8 @@ class Options:
     allow_raw: bool = False  # new keys sign bytes that no codec explains
     rate_limits: bool = True  # a measurement would be a measurement of them
     log_level: str = "info"
+    engines: tuple[Engine, ...] = ENGINES
+    additions: Additions = Additions()
 
 
 def kek_table(layout: Layout, name: str, token: Mapping[str, str] | None) -> dict[str, Value]:
@@ -45,15 +68,15 @@ def kek_table(layout: Layout, name: str, token: Mapping[str, str] | None) -> dic
 
 
 def party(
-    layout: Layout, name: str, *, port: int, options: Options, kek: Mapping[str, Value], pins: str
+    layout: Layout, name: str, *, port: int, options: Options, kek: Mapping[str, Value], pins: Iterable[str]
 ) -> dict[str, Any]:
-    """``party.toml``; ``pins`` is TOML as ``keyquorum-signer codec`` prints it."""
+    """``party.toml``; ``pins`` are TOML as ``keyquorum-signer codec`` prints it."""
     return {
         "node_id": name,
         "roster": "roster.toml",
         "identity_key": f"{name}.identity.seed",
         "listen": f"{HOST}:{port}",
-        "codecs": tomllib.loads(pins)["codecs"],
+        "codecs": tomllib.loads("".join(pins)).get("codecs", []),
         "transport": {"certificate": f"{name}.transport.pem", "key": f"{name}.transport.key"},
         "store": {"path": "shares.db"},
         "kek": kek,
@@ -81,6 +104,8 @@ def gateway(layout: Layout, ports: Mapping[str, int], options: Options) -> dict[
     """``gateway.toml``."""
     name = GATEWAY
     new_secret(layout.node(name) / "pepper")
+    if not layout.flags.exists():
+        layout.flags.write_text('{"chains": {}}\n', encoding="utf-8")
     table: dict[str, Any] = {
         "server": {"listen": f"{HOST}:{ports[name]}"},
         "identity": {
@@ -94,29 +119,12 @@ def gateway(layout: Layout, ports: Mapping[str, int], options: Options) -> dict[
         "state": {"file": "gateway.db"},
         "auth": {"pepper_file": "pepper"},
         "wallets": {"allow_raw": options.allow_raw},
-        "plugins": {"allow": list(PLUGINS)},
+        "plugins": {"allow": [*(engine.plugin for engine in options.engines), *options.additions.plugins]},
+        "flags": {"file": layout.flags.name},
         "telemetry": {"span_file": str(layout.spans(name))},
         "log": {"level": options.log_level},
-        "chains": {
-            CHAIN_ID: {
-                "fee_ceiling": str(FEE_CEILING),
-                "limits": [
-                    {
-                        "asset": NATIVE_ASSET,
-                        "per_transaction": str(LIMIT_PER_TRANSACTION),
-                        "per_window": str(LIMIT_PER_WINDOW),
-                    }
-                ],
-                "settings": {
-                    "rpc_url": f"http://{HOST}:{ports[CHAIN]}/",
-                    "ws_url": f"ws://{HOST}:{ports[CHAIN]}/",
-                    "name": "Solana on this machine",
-                    "aliases": ["solana:devnet", "solana:localnet"],
-                    "rebroadcast_interval_s": 1.0,
-                    "poll_interval_s": 0.5,
-                },
-            }
-        },
+        "chains": {engine.chain: engine.table(ports[engine.name]) for engine in options.engines}
+        | options.additions.tables(),
     }
     if not options.rate_limits:
         unlimited = {"per_key": 10_000_000, "per_tenant": 10_000_000}
@@ -129,7 +137,7 @@ def write(
     ports: Mapping[str, int],
     options: Options,
     tokens: Mapping[str, Mapping[str, str]],
-    pins: str,
+    pins: Iterable[str],
 ) -> None:
     """Write every node's file."""
     tables = {COORDINATOR: coordinator(layout, ports[COORDINATOR], options), GATEWAY: gateway(layout, ports, options)}

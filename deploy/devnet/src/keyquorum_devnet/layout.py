@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from keyquorum_devnet.engines import ENGINES
+
 CELL: Final = "cell-local"
 TENANT: Final = "default"
 PARTIES: Final = ("party-1", "party-2", "party-3")
 COORDINATOR: Final = "coordinator-1"
 GATEWAY: Final = "gateway-1"
-CHAIN: Final = "solana"
 ROLES: Final = dict.fromkeys(PARTIES, "party") | {COORDINATOR: "coordinator", GATEWAY: "gateway"}
-PROCESSES: Final = (CHAIN, *PARTIES, COORDINATOR, GATEWAY)
+NODES: Final = (*PARTIES, COORDINATOR, GATEWAY)
+PROCESSES: Final = (*(engine.name for engine in ENGINES), *NODES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,11 @@ class Layout:
     def root_key(self) -> Path:
         """Seed of the tenant's root key, in hexadecimal: what a client initiates its own wallets with."""
         return self.state / "clients" / "tenant-root.seed"
+
+    @property
+    def flags(self) -> Path:
+        """For whom the gateway opens each chain: what ``keyquorum chains`` edits."""
+        return self.node(GATEWAY) / "flags.json"
 
     def node(self, name: str) -> Path:
         """A node's own folder."""

@@ -8,7 +8,8 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Awaitable, Iterable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -21,6 +22,8 @@ from keyquorum_devnet.ports import HOST
 T = TypeVar("T")
 
 STEP_S_MAX: Final = 120.0  # unpacking SoftHSM the first time takes the longest
+FETCH_S_MAX: Final = 240.0  # a chain engine of some ten megabytes, over a slow line
+PROGRESS_S: Final = 3.0
 SCOPES: Final = ("read", "transact", "admin")
 _FINGERPRINT: Final = re.compile(r"(?:[0-9a-f]{4} ){15}[0-9a-f]{4}")
 
@@ -29,7 +32,7 @@ class StepFailed(Exception):
     """A command of an operator failed; the text holds its error output."""
 
 
-async def run(*argv: str, environment: Mapping[str, str] | None = None) -> str:
+async def run(*argv: str, environment: Mapping[str, str] | None = None, within_s: float = STEP_S_MAX) -> str:
     """Run one command to its end; its standard output. :class:`StepFailed` with its errors otherwise."""
     process = await asyncio.create_subprocess_exec(
         *argv,
@@ -39,9 +42,9 @@ async def run(*argv: str, environment: Mapping[str, str] | None = None) -> str:
         env=environment,
     )
     try:
-        out, errors = await asyncio.wait_for(process.communicate(), STEP_S_MAX)
+        out, errors = await asyncio.wait_for(process.communicate(), within_s)
     except TimeoutError:
-        raise StepFailed(f"{Path(argv[0]).name} {argv[1]} took more than {STEP_S_MAX:.0f} s") from None
+        raise StepFailed(f"{Path(argv[0]).name} {argv[1]} took more than {within_s:.0f} s") from None
     finally:
         if process.returncode is None:  # too slow, or we were interrupted
             process.kill()
@@ -126,9 +129,22 @@ async def make_api_key(layout: Layout) -> None:
     )  # fmt: skip
 
 
-async def codec_pin(name: str) -> str:
-    """What a party pins for an installed codec: TOML."""
-    return await run(command("keyquorum-signer"), "codec", name)
+async def codec_pin(name: str, folder: Path | None = None) -> str:
+    """What a party pins for an installed codec: TOML. ``folder`` is where pip --target put it, if not with us."""
+    where = ["--path", str(folder)] if folder is not None else []
+    return await run(command("keyquorum-signer"), "codec", name, *where)
+
+
+async def bring_tool(script: Path, say: Callable[[str], None]) -> str:
+    """The path of a chain engine's binary, which ``script`` finds, or fetches the first time: then ``say`` is told."""
+    began = time.monotonic()
+    fetching = asyncio.create_task(run(sys.executable, str(script), "binary", within_s=FETCH_S_MAX))
+    try:
+        while not (await asyncio.wait({fetching}, timeout=PROGRESS_S))[0]:
+            say(f"{script.stem} is being fetched, once ({time.monotonic() - began:.0f} s)")
+        return (await fetching).strip()
+    finally:
+        fetching.cancel()  # nothing happens to one that has ended
 
 
 async def make_tokens(layout: Layout, script: Path) -> dict[str, dict[str, str]]:
