@@ -96,9 +96,9 @@ def hostile_packets(us: TaprootKey, friend: TaprootKey, thief: TaprootKey) -> di
         "a memo of 81 bytes": memo(b"\x6a\x4c\x51" + b"a" * 81),
         "an empty memo": memo(b"\x6a"),
         "an empty push as memo": memo(b"\x6a\x00"),
-        "a memo in two pushes": memo(b"\x6a\x01a\x01b"),
+        "a memo in two pushes": memo(b"\x6a\x01a\x20" + b"b" * 32),
         "a memo in a long push": memo(b"\x6a\x4c\x01a"),
-        "a memo in the longest push": memo(b"\x6a\x4d\x01\x00a"),
+        "a memo in the longest push": memo(b"\x6a\x4d" + b"  " + b"b" * 78),
         "a memo that is not UTF-8": memo(b"\x6a\x02\xff\xfe"),
         "a memo that reorders itself": memo(b"\x6a\x03\xe2\x80\xae"),
         "a memo that holds coins": memo(b"\x6a\x02hi", 100),
@@ -120,6 +120,9 @@ def hostile_packets(us: TaprootKey, friend: TaprootKey, thief: TaprootKey) -> di
         "no inputs": good.but(inputs=(), input_maps=()).encode(),
         "17 inputs": packet(us, many, [(160_000, theirs)]).encode(),
         "another's coin": good.but(input_maps=(map_1, coin_map(COIN_AMOUNTS[1], thief))).encode(),
+        "a coin of another account of the key": good.but(
+            input_maps=(map_1, coin_map(COIN_AMOUNTS[1], friend)), outputs=((change, own), (paid, thief.script))
+        ).encode(),
         "only another's coins": packet(thief, [(first[0], 0, 90_000)], [(paid, theirs)]).encode(),
         "another's script under our key": first_map((b"\x01", coin_1[1][:8] + string(thief.script)), internal),
         "another's key under our script": first_map(coin_1, (b"\x17", thief.internal)),

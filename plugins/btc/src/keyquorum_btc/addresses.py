@@ -6,8 +6,9 @@ that is no point of the curve: nobody could ever move those coins.
 """
 
 from embit import base58, bech32
+from embit.script import Script
 
-from keyquorum_btc.network import MAINNET, Network, require_network
+from keyquorum_btc.network import Network, require_network
 from keyquorum_btc.taproot import SCRIPT_PREFIX, internal_key_of, output_script, require_point
 from keyquorum_plugin_api.errors import InvalidAddress
 
@@ -29,6 +30,18 @@ def parse_destination(address: str, chain: str) -> bytes:
     return script
 
 
+def _kind(script: bytes) -> str:
+    kind = Script(script).script_type()
+    if kind is None:
+        raise InvalidAddress("no address stands for this script")
+    return str(kind)
+
+
+def _bech32(network: Network, encoding: int, version: int, program: bytes) -> str:
+    data = [version, *bech32.convertbits(program, 8, 5)]
+    return str(bech32.bech32_encode(encoding, network.hrp, data))
+
+
 def _script(address: str, network: Network) -> bytes:
     if not isinstance(address, str) or not 0 < len(address) <= ADDRESS_CHARS_MAX or not address.isascii():
         raise InvalidAddress("not a Bitcoin address")
@@ -45,24 +58,20 @@ def canonical_address(address: str, chain: str) -> str:
 def address_of_script(script: bytes, chain: str) -> str:
     """The address of a scriptPubKey; :class:`InvalidAddress` for a script that no address stands for."""
     network = require_network(chain)
-    match len(script):
-        case 25 if script.startswith(b"\x76\xa9\x14") and script.endswith(b"\x88\xac"):
+    match _kind(script):
+        case "p2pkh":
             return str(base58.encode_check(bytes([network.p2pkh]) + script[3:-2]))
-        case 23 if script.startswith(b"\xa9\x14") and script.endswith(b"\x87"):
+        case "p2sh":
             return str(base58.encode_check(bytes([network.p2sh]) + script[2:-1]))
-        case 22 if script.startswith(b"\x00\x14"):
-            return str(bech32.encode(network.hrp, 0, script[2:]))
-        case 34 if script.startswith(b"\x00\x20"):
-            return str(bech32.encode(network.hrp, 0, script[2:]))
-        case 34 if script.startswith(b"\x51\x20"):
-            return str(bech32.encode(network.hrp, 1, script[2:]))
-    raise InvalidAddress("no address stands for this script")
+        case "p2tr":
+            return _bech32(network, bech32.Encoding.BECH32M, 1, script[2:])
+        case _:
+            return _bech32(network, bech32.Encoding.BECH32, 0, script[2:])
 
 
 def require_payable(script: bytes) -> None:
     """:class:`InvalidAddress` for a script that no address stands for, or that nobody could ever spend from."""
-    address_of_script(script, MAINNET.chain)
-    if script.startswith(SCRIPT_PREFIX):
+    if _kind(script) == "p2tr":
         require_point(script[len(SCRIPT_PREFIX) :])
 
 

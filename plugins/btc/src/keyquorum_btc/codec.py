@@ -98,15 +98,15 @@ class BitcoinCodec(Codec):
         for one of ``accounts``."""
         require_network(chain)
         found = _read(payload)
-        return _decoded(found, chain, _owner(found.internal_key, chain, accounts))
+        return _decoded(found, chain, _owner(found, chain, accounts))
 
     def combine(self, unsigned: UnsignedTransaction, signatures: Sequence[bytes]) -> SignedTransaction:
         """The network serialization and its txid; of a message, the BIP322 witness and the id of ``to_sign``."""
         require_network(unsigned.chain)
         found = _read(unsigned.payload)
-        public_key = _EVEN_Y + found.internal_key
         path = unsigned.requests[0].path if unsigned.requests else ()
-        signer = SignerAccount(address_of(public_key, unsigned.chain), public_key, path)
+        address = address_of_script(found.source_script, unsigned.chain)
+        signer = SignerAccount(address, _EVEN_Y + found.internal_key, path)
         if _decoded(found, unsigned.chain, signer) != Decoded(unsigned.requests, unsigned.effects):
             raise InvalidPayload("the payload does not do what the unsigned transaction says")
         if len(signatures) != len(unsigned.requests):
@@ -166,10 +166,10 @@ def _own_key(account: SignerAccount, chain: str) -> bytes:
     return internal_key_of(account.public_key)
 
 
-def _owner(internal_key: bytes, chain: str, accounts: Sequence[SignerAccount]) -> SignerAccount:
-    address = address_of(_EVEN_Y + internal_key, chain)
+def _owner(found: Spend | SignedText, chain: str, accounts: Sequence[SignerAccount]) -> SignerAccount:
+    address = address_of_script(found.source_script, chain)
     for account in accounts:
-        if account.address == address and account.public_key[1:] == internal_key:
+        if account.address == address and account.public_key[1:] == found.internal_key:
             return account
     raise InvalidPayload("the payload is to be signed by an account that is not the key's own")
 

@@ -55,18 +55,20 @@ class SignedText:
             raise InvalidPayload(error.detail) from None
 
     @property
+    def source_script(self) -> bytes:
+        """The scriptPubKey that is signed for."""
+        return output_script(self.internal_key)
+
+    @property
     def txid(self) -> str:
         """The id of ``to_sign``, which names the message: it follows from text and address."""
-        return str(to_sign(output_script(self.internal_key), self.text.encode()).txid().hex())
+        return str(to_sign(self.source_script, self.text.encode()).txid().hex())
 
     def sighash(self) -> bytes:
         """What the key signs: BIP341, SIGHASH_DEFAULT, of ``to_sign``."""
-        script = output_script(self.internal_key)
-        return bytes(
-            to_sign(script, self.text.encode()).sighash_taproot(
-                0, script_pubkeys=[Script(script)], values=[0], sighash=SIGHASH.DEFAULT
-            )
-        )
+        script = self.source_script
+        made = to_sign(script, self.text.encode())
+        return bytes(made.sighash_taproot(0, script_pubkeys=[Script(script)], values=[0], sighash=SIGHASH.DEFAULT))
 
 
 def is_message(payload: bytes) -> bool:
