@@ -10,8 +10,11 @@ come only when a test mines them (unless ``Settings(block_every_s=…)`` says ot
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+import os
+import time
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -20,9 +23,10 @@ from embit.script import Script, Witness
 from embit.transaction import Transaction as EmbitTransaction
 from embit.transaction import TransactionInput, TransactionOutput
 
+from keyquorum_devnet.bitcoin.faucet import Faucet
 from keyquorum_devnet.bitcoin.node import Node
 from keyquorum_devnet.bitcoin.scripts import address_of, script_of
-from keyquorum_devnet.bitcoin.server import Running, Settings, running
+from keyquorum_devnet.bitcoin.server import HISTORY_BLOCKS, Settings, running
 from keyquorum_devnet.bitcoin.transactions import Outpoint, parse
 
 COIN = 10**8  # satoshis
@@ -43,12 +47,12 @@ class TaprootKey:
 
 
 class BitcoinNode:
-    """The node behind a running server."""
+    """A node, its faucet, and where its server listens (nowhere for one without a server)."""
 
-    def __init__(self, server: Running) -> None:
-        self.url = server.url
-        self.node: Node = server.node
-        self.faucet = server.faucet
+    def __init__(self, node: Node, faucet: Faucet, url: str = "") -> None:
+        self.node = node
+        self.faucet = faucet
+        self.url = url
 
     @property
     def height(self) -> int:
@@ -128,4 +132,16 @@ class BitcoinNode:
 async def bitcoin_node(settings: Settings | None = None, port: int = 0) -> AsyncIterator[BitcoinNode]:
     """A node for as long as the context is open, on a free loopback port."""
     async with running(port=port, settings=settings) as server:
-        yield BitcoinNode(server)
+        yield BitcoinNode(server.node, server.faucet, server.url)
+
+
+@contextmanager
+def node_without_server(folder: Path, *, full_rbf: bool = True) -> Iterator[BitcoinNode]:
+    """A node that no one can reach, for tests of its rules; its blocks are in ``folder``, which is empty."""
+    node = Node(folder, time.time, os.urandom(32), full_rbf=full_rbf)
+    try:
+        faucet = Faucet(node, os.urandom(32))
+        node.mine_history(faucet.script, HISTORY_BLOCKS)
+        yield BitcoinNode(node, faucet)
+    finally:
+        node.close()

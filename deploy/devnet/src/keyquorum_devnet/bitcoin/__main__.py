@@ -37,10 +37,11 @@ async def _serve_until_signalled(host: str, port: int, settings: Settings) -> No
     help="File with the user's password.",
 )
 def main(
+    *,
     host: str,
     port: int,
     block_every: float,
-    full_rbf: bool,  # noqa: FBT001 click passes it by name
+    full_rbf: bool,
     rpc_user: str,
     rpc_password_file: Path | None,
 ) -> None:

@@ -120,7 +120,7 @@ def merkle_branch(hashes: Sequence[bytes], position: int) -> list[bytes]:
 
 
 def mine(
-    previous: Block, time: int, script: bytes, transactions: Sequence[Transaction], fees: int, extra: bytes
+    previous: Block, script: bytes, transactions: Sequence[Transaction], *, time: int, fees: int, extra: bytes
 ) -> bytes:
     """A block after ``previous`` that pays subsidy and ``fees`` (satoshis) to ``script``. ``extra`` goes
     into the coinbase (at most 80 bytes) and keeps otherwise equal blocks apart."""

@@ -38,10 +38,7 @@ class EsploraFault(Exception):
 def answer(node: Node, path: str) -> web.Response:
     """The answer to GET ``path``."""
     try:
-        for pattern, route in ROUTES:
-            if (match := pattern.fullmatch(path)) is not None:
-                return route(node, *(part for part in match.groups() if part is not None))
-        raise EsploraFault(404, f'endpoint does not exist "{path}"')
+        return _routed(node, path)
     except EsploraFault as fault:
         return _text(fault.text, fault.status)
 
@@ -53,6 +50,13 @@ def broadcast(node: Node, body: bytes) -> web.Response:
     except RpcFault as fault:
         detail = json.dumps(fault.to_json(), separators=(",", ":"))
         return _text(f"sendrawtransaction RPC error: {detail}", 400)
+
+
+def _routed(node: Node, path: str) -> web.Response:
+    for pattern, route in ROUTES:
+        if (match := pattern.fullmatch(path)) is not None:
+            return route(node, *(part for part in match.groups() if part is not None))
+    raise EsploraFault(404, f'endpoint does not exist "{path}"')
 
 
 def _tip_height(node: Node) -> web.Response:

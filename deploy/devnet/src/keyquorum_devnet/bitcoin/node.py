@@ -108,7 +108,7 @@ class Node:
         self._mined += 1
         extra = hashlib.sha256(self._entropy + self._mined.to_bytes(8, "big")).digest()[:16]
         claimed = max(previous.median_time + 1, self.now if time is None else time)
-        return self.submit_block(mine(previous, claimed, script, transactions, fees, extra))
+        return self.submit_block(mine(previous, script, transactions, time=claimed, fees=fees, extra=extra))
 
     def mine_history(self, script: bytes, count: int) -> None:
         """Mine empty blocks that look as old as their number says."""

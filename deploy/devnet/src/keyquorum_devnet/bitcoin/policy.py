@@ -4,10 +4,11 @@ Not checked: sigop-adjusted sizes, the script flags that are policy alone (low S
 (version 3, refused).
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from keyquorum_devnet.bitcoin.chain import Coin
-from keyquorum_devnet.bitcoin.scripts import Kind, is_push_only, kind_of, witness_program
+from keyquorum_devnet.bitcoin.scripts import Kind, is_push_only, is_unspendable, kind_of, witness_program
 from keyquorum_devnet.bitcoin.transactions import (
     COINBASE_TXID,
     COINBASE_VOUT,
@@ -53,7 +54,7 @@ def money(satoshis: int) -> str:
 
 def dust_limit(output: TxOut) -> int:
     """Satoshis below which an output costs more to spend than it is worth at the dust relay fee rate."""
-    if kind_of(output.script) in (Kind.OP_RETURN, Kind.NONSTANDARD) and output.script[:1] == b"\x6a":
+    if is_unspendable(output.script):
         return 0
     size = 8 + len(compact_size(len(output.script))) + len(output.script)
     spending = 32 + 4 + 1 + (107 // 4 if witness_program(output.script) else 107) + 4
@@ -94,8 +95,14 @@ def check_standard(transaction: Transaction) -> None:
             raise TxRefused("scriptsig-size")
         if not is_push_only(source.script_sig):
             raise TxRefused("scriptsig-not-pushonly")
+    _check_standard_outputs(transaction.outputs)
+    if transaction.stripped_size < NON_WITNESS_SIZE_MIN:
+        raise TxRefused("tx-size-small")
+
+
+def _check_standard_outputs(outputs: Iterable[TxOut]) -> None:
     carriers = 0
-    for output in transaction.outputs:
+    for output in outputs:
         kind = kind_of(output.script)
         if kind in (Kind.NONSTANDARD, Kind.EMPTY):
             raise TxRefused("scriptpubkey")
@@ -107,8 +114,6 @@ def check_standard(transaction: Transaction) -> None:
             raise TxRefused("dust")
     if carriers > 1:
         raise TxRefused("multi-op-return")
-    if transaction.stripped_size < NON_WITNESS_SIZE_MIN:
-        raise TxRefused("tx-size-small")
 
 
 def check_standard_inputs(transaction: Transaction, spent: tuple[Coin, ...]) -> None:

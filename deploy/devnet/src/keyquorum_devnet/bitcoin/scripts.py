@@ -16,14 +16,15 @@ ADDRESS_CHARACTERS_MAX = 90  # BIP 173
 
 _OP_RETURN = 0x6A
 _FIRST_NAMED = 0x61
-_NAMES = (
+_NAME_ROW = (
     "NOP VER IF NOTIF VERIF VERNOTIF ELSE ENDIF VERIFY RETURN TOALTSTACK FROMALTSTACK 2DROP 2DUP 3DUP 2OVER 2ROT 2SWAP "
     "IFDUP DEPTH DROP DUP NIP OVER PICK ROLL ROT SWAP TUCK CAT SUBSTR LEFT RIGHT SIZE INVERT AND OR XOR EQUAL "
     "EQUALVERIFY RESERVED1 RESERVED2 1ADD 1SUB 2MUL 2DIV NEGATE ABS NOT 0NOTEQUAL ADD SUB MUL DIV MOD LSHIFT RSHIFT "
     "BOOLAND BOOLOR NUMEQUAL NUMEQUALVERIFY NUMNOTEQUAL LESSTHAN GREATERTHAN LESSTHANOREQUAL GREATERTHANOREQUAL MIN "
     "MAX WITHIN RIPEMD160 SHA1 SHA256 HASH160 HASH256 CODESEPARATOR CHECKSIG CHECKSIGVERIFY CHECKMULTISIG "
     "CHECKMULTISIGVERIFY NOP1 CHECKLOCKTIMEVERIFY CHECKSEQUENCEVERIFY NOP4 NOP5 NOP6 NOP7 NOP8 NOP9 NOP10 CHECKSIGADD"
-).split()
+)
+_NAMES = tuple(_NAME_ROW.split())
 _ESPLORA_NAMES = {"CHECKLOCKTIMEVERIFY": "CLTV", "CHECKSEQUENCEVERIFY": "CSV"}
 
 
@@ -68,8 +69,11 @@ def kind_of(script: bytes) -> Kind:
         known = {(0, 20): Kind.P2WPKH, (0, 32): Kind.P2WSH, (1, 32): Kind.P2TR}
         fallback = Kind.NONSTANDARD if program[0] == 0 else Kind.WITNESS_UNKNOWN
         return known.get((program[0], len(program[1])), fallback)
-    if not script:
-        return Kind.EMPTY
+    return _older_kind(script) if script else Kind.EMPTY
+
+
+def _older_kind(script: bytes) -> Kind:
+    """What a script without a witness program is."""
     if len(script) == 25 and script[:3] == b"\x76\xa9\x14" and script[23:] == b"\x88\xac":
         return Kind.P2PKH
     if len(script) == 23 and script[:2] == b"\xa9\x14" and script[22] == 0x87:

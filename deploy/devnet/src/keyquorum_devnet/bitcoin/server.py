@@ -18,6 +18,7 @@ from aiohttp import web
 
 from keyquorum_devnet.bitcoin import esplora
 from keyquorum_devnet.bitcoin.faucet import Faucet
+from keyquorum_devnet.bitcoin.kernel import BlockRefused
 from keyquorum_devnet.bitcoin.node import Node
 from keyquorum_devnet.bitcoin.rpc import dispatch
 
@@ -114,7 +115,7 @@ def _app(node: Node, faucet: Faucet, settings: Settings) -> web.Application:
     app.router.add_get("/{path:.*}", _read, allow_head=False)
     if settings.block_every_s:
 
-        async def timer(app: web.Application) -> AsyncIterator[None]:
+        async def timer(_app: web.Application) -> AsyncIterator[None]:
             task = asyncio.create_task(_mine_every(settings.block_every_s, node, faucet))
             yield
             task.cancel()
@@ -126,7 +127,9 @@ def _app(node: Node, faucet: Faucet, settings: Settings) -> web.Application:
 
 async def _rpc(request: web.Request) -> web.Response:
     expected = request.app[AUTHORIZATION]
-    if expected and not hmac.compare_digest(request.headers.get("Authorization", "").encode(), expected):
+    if expected and not hmac.compare_digest(
+        request.headers.get("Authorization", "").encode("utf-8", "replace"), expected
+    ):
         return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="jsonrpc"'})
     status, body = dispatch.answer(request.app[NODE], request.app[FAUCET], await request.read())
     return web.Response(body=body, status=status, content_type="application/json")
@@ -149,5 +152,5 @@ async def _mine_every(seconds: float, node: Node, faucet: Faucet) -> None:
         if node.mining:
             try:
                 node.mine(faucet.script)
-            except Exception:
-                _log.exception("no block")
+            except BlockRefused as refused:
+                _log.warning("no block: %s", refused)

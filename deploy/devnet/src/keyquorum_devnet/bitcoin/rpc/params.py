@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from keyquorum_devnet.bitcoin.faults import (
     INVALID_ADDRESS_OR_KEY,
@@ -12,6 +12,8 @@ from keyquorum_devnet.bitcoin.faults import (
     RpcFault,
 )
 from keyquorum_devnet.bitcoin.scripts import InvalidAddress, script_of
+
+T = TypeVar("T")
 
 COIN = 10**8  # satoshis
 MONEY_MAX = 21_000_000 * COIN
@@ -120,7 +122,7 @@ def hash_of(text: str, name: str) -> str:
     return text.lower()
 
 
-def _typed(value: Any, kind: type, name: str) -> Any:
+def _typed(value: Any, kind: type[T], name: str) -> T:
     if not isinstance(value, kind):
         raise _wrong_type(value, name)
     return value

@@ -2,7 +2,8 @@
 
 from typing import Any, Final
 
-from keyquorum_devnet.bitcoin.faults import INVALID_ADDRESS_OR_KEY, INVALID_PARAMETER, RpcFault
+from keyquorum_devnet.bitcoin.chain import Coin
+from keyquorum_devnet.bitcoin.faults import INVALID_ADDRESS_OR_KEY, INVALID_PARAMETER, MISC_ERROR, RpcFault
 from keyquorum_devnet.bitcoin.mempool import Entry
 from keyquorum_devnet.bitcoin.node import Node
 from keyquorum_devnet.bitcoin.policy import TxRefused
@@ -110,34 +111,41 @@ def scantxoutset(node: Node, params: Params) -> Any:
         return None if action == "status" else False
     if action != "start":
         raise RpcFault(INVALID_PARAMETER, f"Invalid action '{action[:32]}'")
-    descriptors = [
-        item.get("desc") if isinstance(item, dict) else item for item in params.items("scanobjects", DESCRIPTORS_MAX)
-    ]
-    if not descriptors or not all(isinstance(descriptor, str) for descriptor in descriptors):
-        raise RpcFault(INVALID_PARAMETER, "Scan object needs to be either a string or an object")
+    scripts = dict.fromkeys(_scanned(item) for item in params.items("scanobjects", DESCRIPTORS_MAX))
+    if not scripts:
+        raise RpcFault(MISC_ERROR, "scanobjects argument is required for the start action")
+    found = [each for script in scripts for each in node.chain.unspent(script).items()]
     tip = node.chain.tip
-    coins = [
-        {
-            "txid": outpoint.txid,
-            "vout": outpoint.vout,
-            "scriptPubKey": script.hex(),
-            "desc": descriptor_of(script),
-            "amount": shapes.bitcoins(coin.output.value),
-            "coinbase": coin.coinbase,
-            "height": coin.height,
-            "blockhash": node.chain.active[coin.height or 0].hash,
-            "confirmations": tip.height - (coin.height or 0) + 1,
-        }
-        for script in dict.fromkeys(script_of_descriptor(descriptor) for descriptor in descriptors)
-        for outpoint, coin in node.chain.unspent(script).items()
-    ]
     return {
         "success": True,
         "txouts": len(node.chain.coins),
         "height": tip.height,
         "bestblock": tip.hash,
-        "unspents": coins,
-        "total_amount": shapes.bitcoins(round(sum(coin["amount"] for coin in coins) * COIN)),
+        "unspents": [_scanned_coin(node, outpoint, coin) for outpoint, coin in found],
+        "total_amount": shapes.bitcoins(sum(coin.output.value for _outpoint, coin in found)),
+    }
+
+
+def _scanned(item: Any) -> bytes:
+    """The script of a scan object: a descriptor, or an object that holds one."""
+    descriptor = item.get("desc") if isinstance(item, dict) else item
+    if not isinstance(descriptor, str):
+        raise RpcFault(INVALID_PARAMETER, "Scan object needs to be either a string or an object")
+    return script_of_descriptor(descriptor)
+
+
+def _scanned_coin(node: Node, outpoint: Outpoint, coin: Coin) -> shapes.Json:
+    height = coin.height or 0
+    return {
+        "txid": outpoint.txid,
+        "vout": outpoint.vout,
+        "scriptPubKey": coin.output.script.hex(),
+        "desc": descriptor_of(coin.output.script),
+        "amount": shapes.bitcoins(coin.output.value),
+        "coinbase": coin.coinbase,
+        "height": height,
+        "blockhash": node.chain.active[height].hash,
+        "confirmations": node.chain.tip.height - height + 1,
     }
 
 
