@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON_MIN, PYTHON_MAX = (3, 11), (3, 13)
 DISK_FREE_MIB = {"setup": 1200, "demo": 200, "run": 200, "test": 500, "bench": 500}
-PORTS_FREE = {"demo": 8, "run": 8, "test": 16, "bench": 8}  # parties, coordinator, gateway, chain and its websocket
+PORTS_FREE = {"demo": 8, "run": 8, "test": 16, "bench": 11}  # parties, coordinator, gateway, chains
 
 
 def missing_python() -> str | None:
@@ -86,6 +86,14 @@ def missing_loopback() -> str | None:
     return None
 
 
+def missing_anvil() -> str | None:
+    """Ethereum's engine: installed, or fetched before, or brought by npm with the script beside this one."""
+    fetched = (ROOT / "build/tools/anvil").glob("anvil-*/anvil")
+    if shutil.which("anvil") or shutil.which("npm") or any(fetched):
+        return None
+    return "npm, which brings anvil, the Ethereum node of the stack\n    apt-get install npm   # or install Foundry's anvil"
+
+
 def missing_softhsm() -> str | None:
     """The module itself comes without root through the scripts beside this one."""
     if shutil.which("softhsm2-util") or (shutil.which("apt-get") and shutil.which("dpkg")):
@@ -97,7 +105,7 @@ def checks(purpose: str, hsm: str) -> list[Callable[[], str | None]]:
     """What each purpose needs."""
     if purpose == "setup":
         return [missing_python, missing_venv, missing_make, missing_disk(purpose)]
-    found = [missing_disk(purpose), missing_loopback, missing_ports(purpose)]
+    found = [missing_disk(purpose), missing_loopback, missing_ports(purpose), missing_anvil]
     if hsm == "softhsm" or purpose == "test":
         found.append(missing_softhsm)
     return found

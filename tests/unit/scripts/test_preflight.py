@@ -63,6 +63,24 @@ def test_a_machine_without_loopback_is_named(preflight, monkeypatch):
     assert "ip link set lo up" in preflight.missing_loopback()
 
 
+def test_npm_is_wanted_until_anvil_is_there(preflight, monkeypatch, tmp_path):
+    """Whoever has anvil, or fetched it before, needs no npm; setting up needs neither."""
+    monkeypatch.setattr(preflight, "ROOT", tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    assert "apt-get install npm" in preflight.missing_anvil()
+    for name in ("npm", "anvil"):
+        monkeypatch.setattr(shutil, "which", lambda asked, name=name: f"/usr/bin/{name}" if asked == name else None)
+        assert preflight.missing_anvil() is None
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    fetched = tmp_path / "build/tools/anvil/anvil-linux-amd64-1.7.1/anvil"
+    fetched.parent.mkdir(parents=True)
+    fetched.touch()
+    assert preflight.missing_anvil() is None
+    assert preflight.missing_anvil not in preflight.checks("setup", "soft")
+    for purpose in ("demo", "run", "test", "bench"):
+        assert preflight.missing_anvil in preflight.checks(purpose, "soft")
+
+
 def test_softhsm_is_wanted_only_where_it_is_used(preflight, monkeypatch):
     """`make demo` needs neither it nor apt."""
     monkeypatch.setattr(shutil, "which", lambda _name: None)

@@ -5,6 +5,7 @@ The supervisor starts and watches its command, the gateway is told its settings,
 """
 
 import asyncio
+import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from keyquorum_devnet.toml import Value
 
 REQUEST_S_MAX: Final = 10.0
 FUNDED_S_MAX: Final = 30.0
+QUOTED_CHARS_MAX: Final = 200
 _POLL_S: Final = 0.05
 
 
@@ -65,7 +67,7 @@ class ChainClient(ABC):
         """Let the chain go on by some blocks (or slots) at once."""
 
     async def reorganise(self, depth: int) -> None:
-        """Replace the newest ``depth`` blocks by others without their transactions."""
+        """Replace the newest ``depth`` blocks by others: what was in them is not confirmed any more."""
         raise ChainSays(f"{depth} blocks cannot be replaced: this chain's engine never reorganises")
 
     @staticmethod
@@ -92,11 +94,19 @@ class ChainClient(ABC):
 
     async def _json(self, method: str, path: str, body: Any = None) -> Any:
         """A JSON answer, whatever its status; :class:`ChainSays` if there is none."""
+        text = await self._text(path, method, body)
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise ChainSays(f"{method} {self._url}{path}: {text[:QUOTED_CHARS_MAX]}") from None
+
+    async def _text(self, path: str, method: str = "GET", body: Any = None) -> str:
+        """An answer, whatever its status; :class:`ChainSays` if there is none."""
         timeout = aiohttp.ClientTimeout(total=REQUEST_S_MAX)
         try:
             async with self._session.request(method, f"{self._url}{path}", json=body, timeout=timeout) as answer:
-                return await answer.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                return await answer.text()
+        except (aiohttp.ClientError, TimeoutError, UnicodeDecodeError) as error:
             raise ChainSays(f"{method} {self._url}{path}: {type(error).__name__}") from None
 
     async def _responds(self, method: str, *params: Any) -> bool:
