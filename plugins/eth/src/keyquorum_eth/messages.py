@@ -1,0 +1,34 @@
+"""Personal messages (EIP-191, version 0x45), which can never be transactions or structured documents.
+
+What is signed is Keccak-256 of 0x19, "Ethereum Signed Message:", a newline, the text's length in decimal and the text;
+transactions begin with their type, structured documents with 0x19 0x01.
+"""
+
+from eth_utils.crypto import keccak
+
+from keyquorum_eth.limits import MESSAGE_BYTES_MAX
+from keyquorum_eth.readable import require_readable
+from keyquorum_plugin_api.errors import InvalidPayload
+
+_PREFIX = b"\x19Ethereum Signed Message:\n"
+
+
+def message_digest(body: bytes) -> bytes:
+    """The 32 bytes that are signed for a message's bytes."""
+    return keccak(_PREFIX + str(len(body)).encode("ascii") + body)
+
+
+def encode_text(text: str) -> bytes:
+    """UTF-8 of a message; :class:`InvalidPayload` for a text that is too long or unreadable."""
+    return require_readable(text, MESSAGE_BYTES_MAX)
+
+
+def decode_text(body: bytes) -> str:
+    """The text of a message; :class:`InvalidPayload` unless encoding it again gives the same bytes."""
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidPayload("the message is not UTF-8") from None
+    if encode_text(text) != body:
+        raise InvalidPayload("not the one encoding of a message")
+    return text
