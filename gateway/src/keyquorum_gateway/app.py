@@ -38,7 +38,17 @@ from keyquorum_gateway.plugins import Installed, Plugins, installed_plugins
 from keyquorum_gateway.rates import RateLimits
 from keyquorum_gateway.readiness import Readiness
 from keyquorum_gateway.roster import Roster
-from keyquorum_gateway.routes import accounts, chains, health, operations, parties, signatures, transactions, wallets
+from keyquorum_gateway.routes import (
+    account_events,
+    accounts,
+    chains,
+    health,
+    operations,
+    parties,
+    signatures,
+    transactions,
+    wallets,
+)
 from keyquorum_gateway.routes.docs import docs_endpoints
 from keyquorum_gateway.routes.endpoint import ENDPOINTS
 from keyquorum_gateway.services import METRICS, SERVICES, Services
@@ -55,6 +65,7 @@ from keyquorum_gateway.telemetry import Metrics, tracer_provider
 ROUTES: Final = (
     *wallets.ENDPOINTS,
     *accounts.ENDPOINTS,
+    *account_events.ENDPOINTS,
     *transactions.ENDPOINTS,
     *signatures.ENDPOINTS,
     *operations.ENDPOINTS,
@@ -119,7 +130,7 @@ class Composition:
             await flags.open()
             chain_set = Chains(config.chains, flags)
             stack.push_async_callback(chain_set.close)
-            tracker = TransactionTracker(database, Transactions(database), chain_set, metrics)
+            tracker = TransactionTracker(database, Transactions(database), chain_set, flags, metrics)
             stack.push_async_callback(tracker.close)
             engine = OperationEngine(database, metrics, self._provider.get_tracer(telemetry.TRACER_NAME))
             stack.push_async_callback(engine.close, config.server.shutdown_s)
@@ -194,6 +205,7 @@ def _programs(services: Services, tracker: TransactionTracker, metrics: Metrics)
             transactions=services.transactions,
             tracker=tracker,
             chains=services.chains,
+            flags=services.flags,
             metrics=metrics,
         ),
         OperationKind.SIGNATURE: MessageSigning(

@@ -41,6 +41,7 @@ async def test_the_server_keeps_to_its_document(cell):
             *("--checks", ",".join(CHECKS), "--phases", "coverage,fuzzing", "--max-examples", str(EXAMPLES)),
             *("--seed", "1", "--no-color", "--generation-database", "none", "--request-timeout", "20"),
             *("--continue-on-failure", "--warnings", "off"),
+            *("--exclude-path", "/v1/accounts/{account_id}/events"),  # has no end: test_account_events.py follows it
             cwd=cell.folder,
             env={**os.environ, "PYTHONWARNINGS": "ignore"},
             stdout=asyncio.subprocess.PIPE,

@@ -5,7 +5,7 @@ from pydantic import Field
 from keyquorum_gateway.identifiers import AccountId, KeyId, WalletId
 from keyquorum_gateway.models.base import ChainName, RequestModel, ResponseModel, Timestamp, timestamp
 from keyquorum_gateway.state.wallets import Account
-from keyquorum_plugin_api.chain import Balance
+from keyquorum_plugin_api.chain import Balance, ChainEvent
 from keyquorum_protos.wallet.v1 import certificate_pb2
 
 
@@ -71,3 +71,20 @@ class BalancesModel(ResponseModel):
     chain: str
     address: str
     balances: tuple[BalanceModel, ...]
+
+
+class AccountEventModel(ResponseModel):
+    """An asset that reached or left the account's address."""
+
+    txid: str
+    asset: str
+    amount: str = Field(description="Minor units; negative where the address paid.")
+    block: str
+    removed: bool = Field(description="The block was dropped: the event of this transaction and asset did not happen.")
+
+    @classmethod
+    def of(cls, event: ChainEvent) -> "AccountEventModel":
+        """An adapter's event."""
+        return cls(
+            txid=event.txid, asset=event.asset, amount=str(event.amount), block=event.block, removed=event.removed
+        )

@@ -18,6 +18,7 @@ import structlog
 from keyquorum_gateway.adapter_calls import READ_S, SUBMIT_S, adapter_call
 from keyquorum_gateway.bounds import BROADCAST_RETRY_S, FOLLOW_RETRY_S
 from keyquorum_gateway.chains import Chains, ReadyChain
+from keyquorum_gateway.flags.chain_flags import ChainFlags
 from keyquorum_gateway.problems import Failure, OperationFailed, Problem, failure_of
 from keyquorum_gateway.state.database import Database
 from keyquorum_gateway.state.transactions import Transaction, Transactions, TransactionState, save_transaction
@@ -52,10 +53,13 @@ class _Tracked:
 class TransactionTracker:
     """One task per transaction whose end is not known."""
 
-    def __init__(self, database: Database, transactions: Transactions, chains: Chains, metrics: Metrics) -> None:
+    def __init__(
+        self, database: Database, transactions: Transactions, chains: Chains, flags: ChainFlags, metrics: Metrics
+    ) -> None:
         self._database = database
         self._transactions = transactions
         self._chains = chains
+        self._flags = flags
         self._metrics = metrics
         self._tracked: dict[str, _Tracked] = {}
         self._log: Any = structlog.get_logger("keyquorum_gateway.tracking")
@@ -117,6 +121,7 @@ class TransactionTracker:
         transaction, pause = tracked.transaction, BROADCAST_RETRY_S[0]
         signed = SignedTransaction(transaction.transfer.chain, transaction.raw, transaction.txid)
         while True:
+            await self._flags.until_allowed(transaction.transfer.chain, tenant_id=transaction.tenant_id, at="broadcast")
             try:
                 chain = self._ready(transaction)
                 async with adapter_call(chain.chain, "submit", SUBMIT_S):
@@ -138,7 +143,7 @@ class TransactionTracker:
         while True:
             try:
                 chain = self._ready(tracked.transaction)
-                if tracked.dropped:
+                if tracked.dropped and self._may_broadcast(tracked.transaction):
                     await self._send_again(tracked, chain)
                 async with adapter_call(chain.chain, "stream_status", None):
                     if await self._stream(tracked, chain):
@@ -221,9 +226,12 @@ class TransactionTracker:
                 return await chain.adapter.get_status(transaction.txid, transaction.unsigned)
         return None
 
+    def _may_broadcast(self, transaction: Transaction) -> bool:
+        return self._flags.allows(transaction.transfer.chain, tenant_id=transaction.tenant_id, at="broadcast")
+
     def _ready(self, transaction: Transaction) -> ReadyChain:
         try:
-            return self._chains.find(transaction.transfer.chain, transaction.tenant_id).ready()
+            return self._chains.configured(transaction.transfer.chain).ready()
         except Problem as problem:
             raise ChainUnavailable(problem.detail) from None
 

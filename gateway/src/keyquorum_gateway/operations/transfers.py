@@ -14,6 +14,8 @@ from keyquorum_gateway.adapter_calls import adapter_call
 from keyquorum_gateway.chain_signer import SigningTicket, signing
 from keyquorum_gateway.chains import Chains, ReadyChain
 from keyquorum_gateway.effects import AdapterRefused
+from keyquorum_gateway.flags.chain_flags import ChainFlags
+from keyquorum_gateway.flags.rollout import At
 from keyquorum_gateway.intents import PayloadOrder
 from keyquorum_gateway.operations.building import Builder, discard
 from keyquorum_gateway.operations.ceremony_runner import CeremonyRunner
@@ -73,6 +75,7 @@ class Transfers:
         transactions: Transactions,
         tracker: TransactionTracker,
         chains: Chains,
+        flags: ChainFlags,
         metrics: Metrics,
     ) -> None:
         self._engine = engine
@@ -82,6 +85,7 @@ class Transfers:
         self._transactions = transactions
         self._tracker = tracker
         self._chains = chains
+        self._flags = flags
         self._metrics = metrics
         self._builder = Builder(wallets, transactions, metrics)
 
@@ -92,7 +96,8 @@ class Transfers:
         wallet = live.wallet or (self._wallets.wallet(account.wallet_id, transaction.tenant_id) if account else None)
         if account is None or wallet is None:
             raise OperationFailed("internal", "the transaction's account is gone")
-        found = self._chains.find(transaction.transfer.chain, transaction.tenant_id)
+        at: At = "broadcast" if live.operation.ceremonies else "build"
+        found = self._chains.find(transaction.transfer.chain, transaction.tenant_id, wallet_id=wallet.id, at=at)
         chain = await found.until_ready(RECOVERY_S if live.recovered else 0)
         if not live.operation.ceremonies:
             if live.recovered:
@@ -111,10 +116,19 @@ class Transfers:
                 self._engine.publish(live, "stale", detail=stale.expired.detail)
                 await self._rebuild(live, chain, account, wallet)
         if transaction.transfer.submit:
+            await self._hold_while_killed(live, chain.chain, wallet)
             self._engine.publish(live, "broadcasting")
             live.transaction = await self._tracker.broadcast(self._transaction(live))
             self._engine.publish(live, "submitted", detail=live.transaction.txid)
         return Outcome.DONE
+
+    async def _hold_while_killed(self, live: LiveOperation, chain: str, wallet: Wallet) -> None:
+        """Signed bytes of a chain that was switched off stay here until it is switched on again: they are valid, so
+        nobody is told that the transfer will not happen."""
+        if not self._flags.allows(chain, tenant_id=wallet.tenant_id, wallet_id=wallet.id, at="broadcast"):
+            self._engine.publish(live, "held", detail=f"{chain} is switched off; the signed bytes wait")
+            await self._engine.persist(live)
+            await self._flags.until_allowed(chain, tenant_id=wallet.tenant_id, wallet_id=wallet.id)
 
     def belongings(self, live: LiveOperation) -> tuple[Write, ...]:
         """The transaction, which waits where its operation waits."""
@@ -127,7 +141,7 @@ class Transfers:
         transaction = self._transaction(live)
         if failure.code in _NEVER_SIGNED and transaction.unsigned is not None:
             with suppress(Problem):
-                chain = self._chains.find(transaction.transfer.chain, transaction.tenant_id).ready()
+                chain = self._chains.configured(transaction.transfer.chain).ready()
                 await discard(chain.adapter, transaction.unsigned)
         if transaction.state in (TransactionState.EXPIRED, TransactionState.FAILED):
             return None

@@ -37,7 +37,7 @@ async def create_transaction(request: web.Request) -> web.Response:
     wallet = services.wallets.wallet(account.wallet_id, tenant_id) if account else None
     if account is None or wallet is None:
         raise Problem("not-found", "the tenant has no such account")
-    chain = services.chains.find(account.chain, tenant_id).described()
+    chain = services.chains.find(account.chain, tenant_id, wallet_id=wallet.id).described()
     transfer = _transfer(services, wanted, chain, account)
     return await launch_transaction(request, wallet, account, transfer, external_id=wanted.external_id)
 
@@ -51,7 +51,7 @@ async def replace_transaction(request: web.Request) -> web.Response:
     wallet = services.wallets.wallet(account.wallet_id, tenant_id) if account else None
     if replaced is None or account is None or wallet is None:
         raise Problem("not-found", "the tenant has no such transaction")
-    chain = services.chains.find(account.chain, tenant_id).described()
+    chain = services.chains.find(account.chain, tenant_id, wallet_id=wallet.id).described()
     earlier = resumed_operation(request)
     _require_replaceable(services, replaced, earlier.transaction_id if earlier else "")
     purpose = Purpose(wanted.purpose)

@@ -6,9 +6,9 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from keyquorum_plugin_api.chain import Balance, ChainAdapter, ChainInfo, TransactionState, TransactionStatus
+from keyquorum_plugin_api.chain import Balance, ChainAdapter, ChainEvent, ChainInfo, TransactionState, TransactionStatus
 from keyquorum_plugin_api.codec import SignedTransaction, SignerAccount, TransferIntent, UnsignedTransaction
-from keyquorum_plugin_api.errors import ChainUnavailable, InsufficientFunds, InvalidPayload, UnsupportedAsset
+from keyquorum_plugin_api.errors import ChainUnavailable, Expired, InsufficientFunds, InvalidPayload, UnsupportedAsset
 from toychain.codec import FEE, ToyCodec
 from toychain.ledger import LEDGERS
 
@@ -34,7 +34,9 @@ class ToyAdapter(ChainAdapter):
         """What it serves."""
         chain = self.context.chain
         aliases = ("toy:alias",) if chain == "toy:main" else ()
-        return ChainInfo(chain, "Toy", f"{chain}/slip44:1", "TOY", 2, aliases, frozenset({"transfer", "message"}))
+        return ChainInfo(
+            chain, "Toy", f"{chain}/slip44:1", "TOY", 2, aliases, frozenset({"transfer", "message", "stream_events"})
+        )
 
     async def start(self) -> None:
         """Fails as often as the ledger says."""
@@ -125,6 +127,25 @@ class ToyAdapter(ChainAdapter):
             if status.state in ENDED and not status.reversible:
                 return
             await changed.wait()
+
+    async def stream_events(self, addresses: Sequence[str], cursor: str = "") -> AsyncIterator[ChainEvent]:
+        """What the ledger's list says, behind the cursor, and what comes."""
+        self._reach()
+        if cursor and not cursor.isdecimal():
+            raise Expired("no such place in the stream")
+        position = int(cursor or len(self.ledger.events))
+        try:
+            while True:
+                changed = self.ledger.changed
+                for event in self.ledger.events[position:]:
+                    position += 1
+                    if isinstance(event, Exception):
+                        raise event
+                    if event.address in addresses:
+                        yield event
+                await changed.wait()
+        finally:
+            self.ledger.streams_closed += 1
 
     async def discard(self, unsigned: UnsignedTransaction) -> None:
         """Remember that it was given back."""

@@ -19,6 +19,8 @@ class Ledger:
     discarded: list[bytes] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     reversible: set[str] = field(default_factory=set)  # ids whose end is not final
+    events: list[Any] = field(default_factory=list)  # ChainEvents, or the error that ends a stream
+    streams_closed: int = 0
     confirm: bool = True
     down: bool = False
     start_fails: int = 0
