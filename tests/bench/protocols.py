@@ -14,6 +14,8 @@ from support.committee import keygen_programs, shares_of, sign_programs
 COMMITTEES = [(2, 2), (2, 3), (3, 5), (5, 9)]
 REQUIRED = (2, 3)
 SCHEMES = {"ed25519": "eddsa_ed25519", "secp256k1": "ecdsa_secp256k1"}
+FROST = {"ed25519": "eddsa_ed25519", "bip340": "schnorr_bip340"}
+MESSAGE_BYTES = {"ed25519": 200, "bip340": 32}  # a small transaction; a digest
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,11 @@ def row(name: str, costs: list[Cost]) -> Row:
     return latency(name, [c.seconds for c in costs], rounds=costs[-1].rounds, bytes_per_party=costs[-1].bytes_sent)
 
 
-def signing(curve: str, threshold: int, n: int) -> Callable[[int], Cost]:
+def signing(kind: str, threshold: int, n: int) -> Callable[[int], Cost]:
     """FROST by ``threshold`` of ``n``."""
-    suite = suite_for(SCHEMES[curve])
+    suite = suite_for(FROST[kind])
     shares = shares_of(suite, threshold, n)
-    message = secrets.token_bytes(200)
+    message = secrets.token_bytes(MESSAGE_BYTES[kind])
     return lambda seed: measure(suite, sign_programs(suite, shares, ((message, ()),), seed=seed))
 
 
@@ -94,7 +96,8 @@ def rows(scale: float = 1.0) -> list[Row]:
     for t, n in COMMITTEES:
         plain = "" if (t, n) == REQUIRED else f"_{t}of{n}"
         runs = max(5, int((100 if n <= 3 else 15) * scale))
-        found.append(row(f"frost_ed25519_compute_per_party{plain}", repeated(runs, signing("ed25519", t, n))))
+        kinds = FROST if (t, n) == REQUIRED else ("ed25519",)
+        found += [row(f"frost_{kind}_compute_per_party{plain}", repeated(runs, signing(kind, t, n))) for kind in kinds]
         found += [
             row(f"dkg_{curve}_compute_per_party{plain}", repeated(runs, generation(curve, t, n))) for curve in SCHEMES
         ]

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from bench import channel, protocols, served, store
+from bench import adapters, channel, protocols, served, store
 from bench.rows import Row
 
 STATE = ROOT / "build/bench-state"  # beside the sources: a temporary folder may be memory
@@ -23,6 +23,7 @@ def main() -> int:
         "served": lambda scale: served.rows(STATE, scale),
         "protocols": protocols.rows,
         "channel": channel.rows,
+        "adapters": lambda scale: adapters.rows(STATE / "adapters", scale),
         "store": lambda scale: store.rows(STATE / "store", scale),
     }
     parser = argparse.ArgumentParser(description="measure Keyquorum on this machine")

@@ -13,6 +13,7 @@ from opentelemetry.trace import NoOpTracer
 
 from bench import protocols
 from bench.rows import Row, latency, throughput
+from keyquorum_devnet.engines import ENGINES
 from keyquorum_devnet.layout import COORDINATOR, GATEWAY, TENANT
 from keyquorum_devnet.ports import HOST
 from keyquorum_devnet.solana.genesis import CHAIN_ID
@@ -46,8 +47,8 @@ async def timed(n: int, action: Callable[[], Awaitable[object]], warm_up: int = 
     return taken
 
 
-async def signatures(customer: Customer, account_id: str, scale: float) -> list[Row]:
-    """``POST /v1/signatures`` with a message: alone, then from many callers at once."""
+async def signatures(customer: Customer, account_id: str, kind: str, scale: float) -> list[Row]:
+    """``POST /v1/signatures`` with a message: alone, then from many callers at once. ``kind`` is one of FROST's."""
 
     async def sign() -> None:
         body = {"account_id": account_id, "message": f"log in {secrets.token_hex(8)}"}
@@ -55,9 +56,10 @@ async def signatures(customer: Customer, account_id: str, scale: float) -> list[
         if answer.status not in {200, 201}:
             raise RuntimeError(f"a signature was not answered inline: {answer}")
 
-    cost = protocols.signing("ed25519", 2, 3)(0)
+    cost = protocols.signing(kind, 2, 3)(0)
     figures = {"rounds": cost.rounds, "bytes_per_party": cost.bytes_sent}
-    found = [latency("frost_ed25519_2of3_rest", await timed(max(20, int(SIGNATURES * scale)), sign), **figures)]
+    name = f"frost_{kind}_2of3_rest"
+    found = [latency(name, await timed(max(20, int(SIGNATURES * scale)), sign), **figures)]
     each = max(2, int(CONCURRENT_SIGNATURES * scale) // CONCURRENT_CALLERS)
 
     async def caller() -> None:
@@ -67,7 +69,7 @@ async def signatures(customer: Customer, account_id: str, scale: float) -> list[
     began = time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(CONCURRENT_CALLERS)))
     taken = time.perf_counter() - began
-    found.append(throughput("frost_ed25519_2of3_rest_16_callers", each * CONCURRENT_CALLERS, taken, **figures))
+    found.append(throughput(f"{name}_{CONCURRENT_CALLERS}_callers", each * CONCURRENT_CALLERS, taken, **figures))
     return found
 
 
@@ -171,7 +173,11 @@ async def measure(state: Path, scale: float) -> list[Row]:
         async with stack.customer() as customer:
             account = await customer.funded_account(CHAIN_ID)
             found = [await gateway_overhead(customer, account["wallet_id"], scale)]
-            found += await signatures(customer, account["id"], scale)
+            found += await signatures(customer, account["id"], "ed25519", scale)
+            for engine in ENGINES:
+                if engine.scheme == protocols.FROST["bip340"]:
+                    taproot = (await customer.wallet(engine.chain))["accounts"][0]
+                    found += await signatures(customer, taproot["id"], "bip340", scale)
             found += [await keys(stack, address, curve, scale) for curve in protocols.SCHEMES]
             found.append(await transfers(customer, account, scale))
         return found

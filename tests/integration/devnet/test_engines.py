@@ -29,7 +29,7 @@ async def running(request, tmp_path):
     engine = request.param
     tool = await operators.bring_tool(ROOT / "scripts" / engine.tool, print) if engine.tool else ""
     port = ports.assign(tmp_path / "ports.json", [engine.name])[engine.name]
-    supervisor = Supervisor([Program(engine.name, engine.command(port, tool))], tmp_path, restart=False, say=print)
+    supervisor = Supervisor([Program(engine.name, engine.program(port, tool))], tmp_path, restart=False, say=print)
     async with aiohttp.ClientSession() as session:
         found = RunningEngine(engine, supervisor, engine.client(session, engine.url(port)))
         assert not await found.client.is_up()

@@ -126,7 +126,7 @@ class Stack:
         signer = command("keyquorum-signer")
         commands: dict[str, tuple[str, ...]] = {
             **{
-                name: engine.command(self.ports[name], self._tools.get(name, ""))
+                name: engine.program(self.ports[name], self._tools.get(name, ""))
                 for name, engine in self.engines.items()
             },
             **{name: (signer, "party", "--config", str(self.layout.config(name))) for name in PARTIES},

@@ -92,8 +92,8 @@ def judge_spending(spending: Any, coins: Sequence[Any], script: bytes) -> int:
     return spent - arrived
 
 
-def _command(port: int, _tool: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "keyquorum_devnet.bitcoin", "--port", str(port), "--block-every", "1")
+def _command(port: int, _tool: str, block_s: float) -> tuple[str, ...]:
+    return (sys.executable, "-m", "keyquorum_devnet.bitcoin", "--port", str(port), "--block-every", str(block_s))
 
 
 def _settings(port: int) -> Mapping[str, Value]:
@@ -127,6 +127,7 @@ BITCOIN: Final = Engine(
     plugin="keyquorum-btc",
     codec="bitcoin",
     client=BitcoinClient,
+    block_s=1.0,
     command=_command,
     settings=_settings,
     fund_line=_fund_line,

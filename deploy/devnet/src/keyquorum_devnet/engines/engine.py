@@ -130,7 +130,8 @@ class Engine:
     plugin: str  # the gateway's distribution
     codec: str  # the parties' codec, by its entry point's name
     client: type[ChainClient]
-    command: Callable[[int, str], tuple[str, ...]]  # port, path of ``tool`` -> what the supervisor runs
+    block_s: float  # seconds between blocks (Solana: slots)
+    command: Callable[[int, str, float], tuple[str, ...]]  # port, path of ``tool``, block_s -> what is run
     settings: Callable[[int], Mapping[str, Value]]  # port -> the adapter's table in gateway.toml
     fund_line: Callable[[str], str]  # URL -> a shell line that gives $ADDRESS a coin or two
     destination: str  # an address that nobody on this chain has a key of
@@ -140,6 +141,10 @@ class Engine:
     signs: bool = True  # whether the parties have a protocol for ``scheme``
     client_initiates: bool = False  # whether the client of this package reads the chain's payloads for itself
     tool: str = ""  # script in scripts/ that prints the path of the engine's binary, fetching it the first time
+
+    def program(self, port: int, tool: str) -> tuple[str, ...]:
+        """What the supervisor runs; ``tool`` is the path of the engine's binary, if it has one."""
+        return self.command(port, tool, self.block_s)
 
     def url(self, port: int) -> str:
         """Where the engine serves, with a closing slash."""

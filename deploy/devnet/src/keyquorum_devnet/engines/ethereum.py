@@ -69,12 +69,12 @@ class EthereumClient(ChainClient):
         return f"0x{secrets.token_hex(20)}"
 
 
-def _command(port: int, tool: str) -> tuple[str, ...]:
+def _command(port: int, tool: str, block_s: float) -> tuple[str, ...]:
     options = {
         "--host": HOST,
         "--port": port,
         "--chain-id": EVM_CHAIN,
-        "--block-time": 1,
+        "--block-time": block_s,
         "--slots-in-an-epoch": 1,  # so that "finalized" follows the head
         "--accounts": 1,
         "--balance": FAUCET_ETHER,
@@ -114,6 +114,7 @@ ETHEREUM: Final = Engine(
     plugin="keyquorum-eth",
     codec="ethereum",
     client=EthereumClient,
+    block_s=1.0,
     command=_command,
     settings=_settings,
     fund_line=_fund_line,

@@ -103,8 +103,9 @@ class SolanaClient(ChainClient):
         )
 
 
-def _command(port: int, _tool: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "keyquorum_devnet.solana", "--port", str(port))
+def _command(port: int, _tool: str, block_s: float) -> tuple[str, ...]:
+    slot = str(round(1000 * block_s))
+    return (sys.executable, "-m", "keyquorum_devnet.solana", "--port", str(port), "--slot-ms", slot)
 
 
 def _settings(port: int) -> Mapping[str, Value]:
@@ -136,6 +137,7 @@ SOLANA: Final = Engine(
     plugin="keyquorum-sol",
     codec="solana",
     client=SolanaClient,
+    block_s=0.4,
     command=_command,
     settings=_settings,
     fund_line=_fund_line,
