@@ -2,7 +2,7 @@
 
 import click
 
-from keyquorum_gateway.cli import chains, keys, operations, platform, verify, wallets
+from keyquorum_gateway.cli import chains, keys, operations, platform, plugins, verify, wallets
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -15,7 +15,7 @@ def main() -> None:
 
 
 for command in (
-    platform.plugins,
+    plugins.plugins,
     chains.chains,
     platform.parties,
     operations.operations,

@@ -1,28 +1,9 @@
-"""``keyquorum plugins`` and ``parties``."""
+"""``keyquorum parties``."""
 
 import click
 
 from keyquorum_gateway.cli.connection import Gateway, gateway_command
 from keyquorum_gateway.cli.tables import show
-
-
-@click.command()
-@gateway_command
-async def plugins(gateway: Gateway) -> None:
-    """Installed plugins: loaded, refused (and the line that would allow it), or failed."""
-    answer = await gateway.get("/v1/plugins")
-    rows = [
-        (
-            p["distribution"],
-            p["version"],
-            p["group"].removeprefix("keyquorum."),
-            p["name"],
-            p["state"],
-            f"add under [plugins]: {p['allow_line']}" if p["allow_line"] else p["detail"],
-        )
-        for p in answer["items"]
-    ]
-    show(answer, ("distribution", "version", "kind", "name", "state", ""), rows, as_json=gateway.as_json)
 
 
 @click.command()

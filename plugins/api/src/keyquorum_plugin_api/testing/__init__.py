@@ -14,6 +14,7 @@ from keyquorum_plugin_api.testing.optional import (
     DocumentTarget,
     FeeTarget,
     ForgetfulTarget,
+    RejectingTarget,
     ReorganisingTarget,
 )
 from keyquorum_plugin_api.testing.refusals import refused
@@ -34,6 +35,7 @@ __all__ = [
     "LocalSigner",
     "MemoryReservations",
     "RecordingLogger",
+    "RejectingTarget",
     "ReorganisingTarget",
     "Suite",
     "SystemClock",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from keyquorum_plugin_api.chain import ChainAdapter
+from keyquorum_plugin_api.codec import SignedTransaction
 from keyquorum_plugin_api.signer import Signer
 
 
@@ -40,6 +41,14 @@ class ForgetfulTarget(Protocol):
 
     async def forgetful(self, signer: Signer) -> ChainAdapter:
         """A new, started adapter whose node takes what is submitted, and whose answer to that is lost each time."""
+
+
+@runtime_checkable
+class RejectingTarget(Protocol):
+    """For nodes that refuse what an adapter cannot know to be wrong."""
+
+    async def rejected(self) -> SignedTransaction:
+        """Well-formed bytes, signed by account 0, that the node refuses for good for a reason of its own."""
 
 
 @runtime_checkable

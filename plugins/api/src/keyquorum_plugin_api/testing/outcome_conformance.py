@@ -20,6 +20,7 @@ from keyquorum_plugin_api.testing.optional import (
     DocumentTarget,
     FeeTarget,
     ForgetfulTarget,
+    RejectingTarget,
     ReorganisingTarget,
 )
 from keyquorum_plugin_api.testing.scenes import (
@@ -142,6 +143,21 @@ class OutcomeConformance(Suite):
             adapter = await target.configured(LocalSigner(target.codec, []), {"unheard_of": SECRET})
             await adapter.close()
         assert SECRET not in str(refusal.error)
+
+    async def test_what_a_node_refuses_is_refused_for_good(self, target: ChainTarget) -> None:
+        """The node says no to bytes that nothing is wrong with here: nothing moves, and nobody waits for it."""
+        if not isinstance(target, RejectingTarget):
+            self.not_run(f"error:{TransactionRejected.code}", "the target has no such bytes (RejectingTarget)")
+            return
+        async with opened(target, 0) as adapter:
+            intent = await funded_intent(target, adapter)
+            before = await amounts(adapter, intent)
+            signed = await target.rejected()
+            with self.refused(TransactionRejected):
+                await adapter.submit(signed)
+            await target.advance()
+            assert await amounts(adapter, intent) == before
+            assert (await adapter.get_status(signed.txid)).state is TransactionState.UNKNOWN
 
     async def test_lost_answers_are_no_licence_to_pay_again(self, target: ChainTarget) -> None:
         """The node took it and its answer was lost: the outcome is unknown, and the same bytes are still good."""
