@@ -56,10 +56,10 @@ async def test_a_change_as_json(cell, keyquorum):
 async def test_an_unknown_chain_is_refused_with_the_known_ones(cell, keyquorum):
     """A slip of the pen in an incident must not look like a kill."""
     output = await keyquorum("kill", "toy:mian", ok=False)
-    assert "no chain 'toy:mian' is known here; known are: toy:main" in output
+    assert "no chain 'toy:mian' is known here (--new adds one); known are: toy:main" in output
     assert table(cell) is None
     file = str(cell.folder / "flags.json")
-    assert "--new" in await keyquorum("kill", CHAIN, "--flags", file, config=False, ok=False)
+    assert "known are: none" in await keyquorum("kill", CHAIN, "--flags", file, config=False, ok=False)
     await keyquorum("kill", CHAIN, "--flags", file, "--new", config=False)
     assert table(cell) == {"kill": True}
     assert "nothing is changed" in await keyquorum("kill", "Toy", "--flags", file, "--new", config=False, ok=False)

@@ -78,10 +78,10 @@ class _FlagsFile:
             aliases = config.settings.get("aliases", ())
             if isinstance(aliases, list) and name in aliases:
                 return chain
-        if is_new and self.configured is None:
+        if is_new:
             return name
-        hint = "" if self.configured is not None else " (--config names the others, --new adds one)"
-        raise click.ClickException(f"no chain {name!r} is known here; known are: {', '.join(known) or 'none'}{hint}")
+        known_here = ", ".join(known) or "none"
+        raise click.ClickException(f"no chain {name!r} is known here (--new adds one); known are: {known_here}")
 
     def document(self) -> FlagsDocument:
         """What the file says now."""
@@ -145,7 +145,7 @@ def show_flags(*, file: _FlagsFile, as_json: bool) -> None:
     show(value, ("chain", "flag", "note"), rows, as_json=as_json, title=str(file.path))
 
 
-_NEW: Final = click.option("--new", "is_new", is_flag=True, help="Without --config: the chain has no flag yet.")
+_NEW: Final = click.option("--new", "is_new", is_flag=True, help="The chain is not configured, and has no flag, yet.")
 
 
 @chains.command()
