@@ -43,7 +43,7 @@ FEE = "fee"
 METADATA = frozenset({COINS, FEE})
 
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
-_EVEN_Y = b"\x02"
+_EVEN_Y, _ODD_Y = b"\x02", b"\x03"
 
 
 class BitcoinCodec(Codec):
@@ -168,8 +168,9 @@ def _own_key(account: SignerAccount, chain: str) -> bytes:
 
 def _owner(found: Spend | SignedText, chain: str, accounts: Sequence[SignerAccount]) -> SignerAccount:
     address = address_of_script(found.source_script, chain)
+    keys = (_EVEN_Y + found.internal_key, _ODD_Y + found.internal_key)
     for account in accounts:
-        if account.address == address and account.public_key[1:] == found.internal_key:
+        if account.address == address and account.public_key in keys:
             return account
     raise InvalidPayload("the payload is to be signed by an account that is not the key's own")
 

@@ -66,7 +66,9 @@ class Payment:
 
     @property
     def goal(self) -> int:
-        """The effective value that chosen coins must have together, for a payment without change."""
+        """The effective value with which chosen coins surely pay, without change; at most 3 weight units and one satoshi
+        per coin more than they owe, since fees are of whole virtual bytes and whole satoshi.
+        """
         fixed = OVERHEAD_WEIGHT + _ROUNDING_WEIGHT + sum(map(output_weight, self.target.script_bytes))
         return self.target.amount + fee_at(self.fee_rate, fixed) - sum(map(self.effective, self.required))
 

@@ -39,7 +39,7 @@ def select(
     found = [selection for selection in _candidates(free, payment, randbelow) if selection is not None]
     if not found:
         raise InsufficientFunds(_why_not(free, payment))
-    return min(found, key=lambda selection: (selection.waste, -len(selection.coins)))
+    return min(found, key=lambda selection: (selection.waste, len(selection.coins)))
 
 
 def _candidates(free: Sequence[Coin], payment: Payment, randbelow: RandBelow) -> list[Selection | None]:

@@ -30,10 +30,8 @@ def single_random_draw(coins: Sequence[Coin], payment: Payment, randbelow: RandB
 
 
 def largest_first(coins: Sequence[Coin], payment: Payment) -> tuple[Coin, ...] | None:
-    """The fewest of ``coins`` (the most valuable first) that pay, with or without change."""
-    total = 0
-    for count, coin in enumerate(coins[: payment.free_inputs], start=1):
-        total += payment.effective(coin)
-        if total >= payment.goal:
+    """The fewest of ``coins`` (the most valuable first) that pay, with or without change, to the last satoshi."""
+    for count in range(1, min(len(coins), payment.free_inputs) + 1):
+        if payment.selection(coins[:count], "") is not None:
             return tuple(coins[:count])
     return None
