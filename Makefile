@@ -15,7 +15,7 @@ STATE ?= .devnet
 .PHONY: help setup demo run test bench proof lint protos lock clean
 
 help: ## what there is
-	@echo "make demo   a whole stack, two wallets, two transfers on a real Solana runtime; ends by itself"
+	@echo "make demo   a whole stack on real engines of Solana, Bitcoin and Ethereum: wallets, transfers; ends by itself"
 	@echo "make run    the same stack, serving REST on loopback until Ctrl-C; wallets survive a restart"
 	@echo
 	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12

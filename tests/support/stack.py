@@ -121,6 +121,15 @@ class RunningStack:
         status = await self.status()
         await self.settled(sum(status["processes"][party]["pid"] is not None for party in PARTIES))
 
+    async def devnet(self, *words: str) -> str:
+        """``keyquorum-devnet`` with this stack's state; what it printed."""
+        command = [str(Path(sys.executable).parent / "keyquorum-devnet"), *words, "--state", str(self.layout.state)]
+        done = await asyncio.to_thread(
+            subprocess.run, command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     async def settled(self, parties: int) -> None:
         """Wait until the gateway sees so many parties, connected with each other."""
         status = await self.status()

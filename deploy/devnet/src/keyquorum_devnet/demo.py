@@ -108,7 +108,7 @@ class Demo:
         wallet, _ = await self._funded_wallet("gateway")
         account = wallet["accounts"][0]
         held = await self._gateway.get(f"/v1/accounts/{account['id']}/balances")
-        amounts = {balance["asset"]: balance["amount"] for balance in held["items"]}
+        amounts = {balance["asset"]: balance["amount"] for balance in held["balances"]}
         if amounts.get(self._engine.asset) != str(self._funding):
             raise DemoFailed(f"the gateway sees {amounts} at {account['address']}, not {self._funding}")
         self._say(f"  {self._funding} {self._engine.unit} arrived at {account['address']}, and the gateway sees them")
