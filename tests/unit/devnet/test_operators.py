@@ -55,6 +55,25 @@ async def test_a_failed_command_is_told_with_its_own_words():
         await operators.run(operators.command("keyquorum-signer"), "conjure")
 
 
+async def test_an_engine_that_is_fetched_is_waited_for_aloud(tmp_path, monkeypatch):
+    """A first run takes a while, and says so; the binary's path is what the script prints."""
+    monkeypatch.setattr(operators, "PROGRESS_S", 0.05)
+    script = tmp_path / "engine.py"
+    script.write_text("import sys, time; time.sleep(0.4); print('/opt/engine' if sys.argv[1:] == ['binary'] else '')")
+    said = []
+    assert await operators.bring_tool(script, said.append) == "/opt/engine"
+    assert said
+    assert all("engine is being fetched" in line for line in said)
+
+
+async def test_an_engine_that_cannot_be_had_is_told_with_the_script_s_words(tmp_path):
+    """Which name what to install."""
+    script = tmp_path / "engine.py"
+    script.write_text("import sys; sys.exit('no npm: apt-get install npm')")
+    with pytest.raises(StepFailed, match="apt-get install npm"):
+        await operators.bring_tool(script, print)
+
+
 def test_secrets_are_made_once_and_for_the_owner_alone(layout):
     """A second start finds the first one's secret."""
     new_secret(layout.root_key)
