@@ -79,7 +79,7 @@ def test_missing_witness(regtest, alice, bob, coin):
 
 def test_missing_and_spent_inputs(regtest, alice, bob, coin):
     """A coin that never was, and one that is gone."""
-    with pytest.raises(TxRefused, match="^bad-txns-inputs-missingorspent$") as caught:
+    with pytest.raises(TxRefused, match=r"^bad-txns-inputs-missingorspent$") as caught:
         regtest.send(one_output(regtest, alice, bob, Outpoint("ab" * 32, 0), 500))
     assert caught.value.missing_inputs
     regtest.send(one_output(regtest, alice, bob, coin, 500))
@@ -100,7 +100,7 @@ def test_coinbase_matures_after_100_blocks(regtest, alice, bob):
     reward = Outpoint(regtest.node.blocks[block_hash].transactions[0].txid, 0)
     signed = regtest.pay(alice, [reward], [(bob.address, 50 * 10**8 - 500)])
     regtest.mine(98)
-    with pytest.raises(TxRefused, match="^bad-txns-premature-spend-of-coinbase, tried to spend coinbase at depth 99$"):
+    with pytest.raises(TxRefused, match=r"^bad-txns-premature-spend-of-coinbase, tried to spend coinbase at depth 99$"):
         regtest.send(signed)
     regtest.mine()
     txid = regtest.send(signed)
@@ -111,9 +111,9 @@ def test_coinbase_matures_after_100_blocks(regtest, alice, bob):
 def test_lock_times(regtest, alice, bob, coin):
     """Absolute and relative locks hold until their block."""
     height = regtest.height
-    with pytest.raises(TxRefused, match="^non-final$"):
+    with pytest.raises(TxRefused, match=r"^non-final$"):
         regtest.send(one_output(regtest, alice, bob, coin, 500, locktime=height + 1))
-    with pytest.raises(TxRefused, match="^non-BIP68-final$"):
+    with pytest.raises(TxRefused, match=r"^non-BIP68-final$"):
         regtest.send(one_output(regtest, alice, bob, coin, 500, sequence=3))
     regtest.mine(2)
     regtest.send(one_output(regtest, alice, bob, coin, 500, sequence=3, locktime=height + 2))

@@ -1,5 +1,7 @@
 """Blocks."""
 
+from itertools import pairwise
+
 from keyquorum_devnet.bitcoin.blocks import DIFFICULTY, TARGET, merkle_branch, merkle_root, subsidy
 from keyquorum_devnet.bitcoin.genesis import CHAIN_ID, GENESIS_HASH
 from keyquorum_devnet.bitcoin.transactions import double_sha256, wire
@@ -31,7 +33,7 @@ def test_subsidy_halves_every_150_blocks():
 def test_every_block_meets_the_target_and_follows_the_other(regtest):
     """Proof of work is done, though it is cheap; times never run backwards by the median."""
     chain = regtest.node.chain.active
-    for previous, block in zip(chain, chain[1:], strict=False):
+    for previous, block in pairwise(chain):
         assert int.from_bytes(double_sha256(block.header), "little") <= TARGET
         assert block.previous == previous.hash
         assert block.time > previous.median_time

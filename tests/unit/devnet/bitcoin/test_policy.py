@@ -34,7 +34,7 @@ def test_dust_limits_are_those_everyone_knows(script, limit):
     assert dust_limit(TxOut(0, script)) == limit
     if limit:
         check_standard(made(outputs=(TxOut(limit, script),)))
-        with pytest.raises(TxRefused, match="^dust$"):
+        with pytest.raises(TxRefused, match=r"^dust$"):
             check_standard(made(outputs=(TxOut(limit - 1, script),)))
 
 

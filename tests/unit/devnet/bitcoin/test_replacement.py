@@ -108,7 +108,7 @@ def test_rule_1_only_where_the_node_asks_for_signals(tmp_path, alice, bob):
     with node_without_server(tmp_path, full_rbf=False) as regtest:
         coins = regtest.fund(alice.address, VALUE, 2)
         first = send(regtest, alice, bob, [coins[0]], 200, sequence=FINAL)
-        with pytest.raises(TxRefused, match="^txn-mempool-conflict$"):
+        with pytest.raises(TxRefused, match=r"^txn-mempool-conflict$"):
             send(regtest, alice, bob, [coins[0]], 2_000)
         parent = send(regtest, alice, alice, [coins[1]], 200)
         child = send(regtest, alice, bob, [Outpoint(parent, 0)], 200, sequence=FINAL)
