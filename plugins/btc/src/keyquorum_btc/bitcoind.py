@@ -8,12 +8,14 @@ needed to follow transactions.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter
 
 from keyquorum_btc.jsonrpc import JsonRpc
+from keyquorum_btc.mempool_index import MempoolIndex
 from keyquorum_btc.node import (
     Account,
     BitcoinNode,
@@ -49,7 +51,6 @@ NOT_FOUND = -5  # RPC_INVALID_ADDRESS_OR_KEY
 OUT_OF_RANGE = -8  # RPC_INVALID_PARAMETER
 SPENDER_BLOCKS_MAX = 144  # that are searched for what spent an output
 SPENDERS_MAX = 1_024  # remembered
-SPENDINGS_AT_ONCE = 500  # outpoints per request
 MEMPOOL_CHAIN_MAX = 25  # generations of unconfirmed transactions, the mempool's own limit
 
 
@@ -101,17 +102,12 @@ class _Unspent(Shape):
     script: Script = Field(alias="scriptPubKey")
     amount: Bitcoins
     height: Height
+    coinbase: bool = False  # told since Bitcoin Core 26
 
 
 class _Scan(Shape):
     success: Literal[True]
     unspents: list[_Unspent] = Field(max_length=COINS_MAX)
-
-
-class _Spending(Shape):
-    txid: Hash
-    vout: Vout
-    spendingtxid: Hash | None = None
 
 
 class _Fees(Shape):
@@ -142,7 +138,6 @@ _HEADER = TypeAdapter(_Header)
 _BLOCK = TypeAdapter(_Block)
 _TRANSACTION = TypeAdapter(_Transaction)
 _SCAN = TypeAdapter(_Scan)
-_SPENDINGS = TypeAdapter(list[_Spending])
 _ENTRY = TypeAdapter(_Entry)
 _ESTIMATE = TypeAdapter(_Estimate)
 _MEMPOOL = TypeAdapter(_Mempool)
@@ -155,6 +150,7 @@ class BitcoindNode(BitcoinNode):
 
     def __init__(self, rpc: JsonRpc) -> None:
         self._rpc = rpc
+        self._mempool = MempoolIndex(rpc)
         self._scan_lock = asyncio.Lock()  # bitcoind runs one scan at a time
         self._spenders: OrderedDict[Outpoint, Spender] = OrderedDict()
 
@@ -186,7 +182,7 @@ class BitcoindNode(BitcoinNode):
         if found.hash != block.hash:
             raise NoAnswer("the node answered for another block", acted=True)
         where = BlockRef(block.height, block.hash)
-        return tuple(_transaction(each, where, each.fee) for each in found.tx)
+        return tuple([await self._with_spent(_transaction(each, where, each.fee)) for each in found.tx])
 
     async def unspent(self, account: Account) -> tuple[Unspent, ...]:
         """The confirmed outputs, less what the mempool spends, and what those spendings pay back to the same script.
@@ -197,24 +193,24 @@ class BitcoindNode(BitcoinNode):
         async with self._scan_lock:
             scan = await self._read("scantxoutset", ["start", [f"raw({script.hex()})"]], _SCAN)
         confirmed = {
-            Outpoint(each.txid, each.vout): Unspent(Outpoint(each.txid, each.vout), each.amount, each.height)
+            outpoint: Unspent(outpoint, each.amount, each.height, coinbase=each.coinbase)
             for each in scan.unspents
+            for outpoint in (Outpoint(each.txid, each.vout),)
         }
         if len(confirmed) != len(scan.unspents) or any(each.script != script for each in scan.unspents):
             raise NoAnswer("the node lists coins of another script, or one twice", acted=True)
-        unspent, generation = dict(confirmed), confirmed
+        ours, spent, generation = dict(confirmed), set[Outpoint](), confirmed
         for _ in range(MEMPOOL_CHAIN_MAX):
-            spenders = await self._mempool_spendings(generation)
-            for outpoint in spenders:
-                unspent.pop(outpoint, None)
+            spenders = await self._mempool.spenders(generation)
+            spent |= spenders.keys()
             generation = {}
             for txid in dict.fromkeys(spenders.values()):
-                for coin in await self._paid_back(txid, script):
-                    if coin.outpoint not in unspent:
-                        generation[coin.outpoint] = unspent[coin.outpoint] = coin
+                for coin in await self._paid_back(txid, script, ours.keys()):
+                    if coin.outpoint not in ours:
+                        generation[coin.outpoint] = ours[coin.outpoint] = coin
             if not generation:
                 break
-        return tuple(unspent.values())
+        return tuple(coin for outpoint, coin in ours.items() if outpoint not in spent)
 
     async def transaction(self, txid: str) -> ChainTransaction | None:
         """Needs the index of transactions for what is in a block."""
@@ -233,7 +229,7 @@ class BitcoindNode(BitcoinNode):
 
     async def spender(self, outpoint: Outpoint) -> Spender | None:
         """From the mempool, or from the last :data:`SPENDER_BLOCKS_MAX` blocks; None where it was spent before them."""
-        for txid in (await self._mempool_spendings([outpoint])).values():
+        for txid in (await self._mempool.spenders([outpoint])).values():
             return Spender(txid, None)
         if await self._read("gettxout", [outpoint.txid, outpoint.vout, False], _UNSPENT_OUTPUT) is not None:
             return None
@@ -252,7 +248,7 @@ class BitcoindNode(BitcoinNode):
         entry = await self._find("getmempoolentry", [txid], _ENTRY)
         if entry is not None:
             return tuple(entry.spentby)
-        spendings = await self._mempool_spendings([Outpoint(txid, vout) for vout in range(outputs)])
+        spendings = await self._mempool.spenders([Outpoint(txid, vout) for vout in range(outputs)])
         return tuple(dict.fromkeys(spendings.values()))
 
     async def fee_rate(self, target_blocks: int) -> int | None:
@@ -278,24 +274,26 @@ class BitcoindNode(BitcoinNode):
         """Such as ``/Satoshi:28.1.0/``."""
         return (await self._read("getnetworkinfo", [], _NETWORK)).subversion
 
-    async def _mempool_spendings(self, outpoints: Iterable[Outpoint]) -> dict[Outpoint, str]:
-        asked = list(outpoints)
-        found: dict[Outpoint, str] = {}
-        for start in range(0, len(asked), SPENDINGS_AT_ONCE):
-            batch = asked[start : start + SPENDINGS_AT_ONCE]
-            params = [{"txid": outpoint.txid, "vout": outpoint.vout} for outpoint in batch]
-            answer = await self._read("gettxspendingprevout", [params], _SPENDINGS)
-            if [Outpoint(each.txid, each.vout) for each in answer] != batch:
-                raise NoAnswer("the node answered for other coins", acted=True)
-            found |= {Outpoint(each.txid, each.vout): each.spendingtxid for each in answer if each.spendingtxid}
-        return found
+    async def _with_spent(self, found: ChainTransaction) -> ChainTransaction:
+        """With what its inputs spend: told by the block (bitcoind from version 23 on), or looked up one by one."""
+        inputs = []
+        for each in found.inputs:
+            spent = each.spent
+            if spent is None:
+                parent = await self.transaction(each.outpoint.txid)
+                if parent is None or each.outpoint.vout >= len(parent.outputs):
+                    raise NoAnswer("the node does not know what a transaction spends", acted=True)
+                spent = parent.outputs[each.outpoint.vout]
+            inputs.append(Input(each.outpoint, spent))
+        return replace(found, inputs=tuple(inputs))
 
-    async def _paid_back(self, txid: str, script: bytes) -> list[Unspent]:
+    async def _paid_back(self, txid: str, script: bytes, ours: Collection[Outpoint]) -> list[Unspent]:
         spending = await self._find("getrawtransaction", [txid, 1], _TRANSACTION)
-        if spending is None or spending.txid != txid:
+        if spending is None or spending.txid != txid or spending.blockhash is not None:
             return []
+        own = all(_input(each).outpoint in ours for each in spending.vin)
         return [
-            Unspent(Outpoint(txid, vout), output.value, None)
+            Unspent(Outpoint(txid, vout), output.value, None, own_change=own)
             for vout, output in enumerate(spending.vout)
             if output.script.hex == script
         ]

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import Field, TypeAdapter, model_validator
@@ -44,6 +45,10 @@ T = TypeVar("T")
 PAGE_TRANSACTIONS = 25  # of a block, per request
 PAGES_AT_ONCE = 4
 HEADERS_MAX = 64  # remembered; a block's own fields never change
+COINBASE_BLOCKS = 100  # until a miner's reward can be spent
+LOOKUPS_AT_ONCE = 8
+ORIGINS_AT_A_TIME_MAX = 1_000  # looked up for one listing; the next one goes on
+ORIGINS_MAX = 20_000  # remembered; what a transaction spends never changes
 _REFUSAL = re.compile(r'"code":\s*(-?\d{1,6}),\s*"message":\s*"([^"]*)')
 
 
@@ -121,6 +126,16 @@ class _Outspend(Shape):
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What is fixed about the transaction that made a coin."""
+
+    coinbase: bool
+    scripts: frozenset[bytes]  # of what it spends
+
+
+_UNKNOWN_ORIGIN = _Origin(coinbase=False, scripts=frozenset())
+
 _UTXOS = TypeAdapter(Annotated[list[_Utxo], Field(max_length=COINS_MAX)])
 _TRANSACTION = TypeAdapter(_Transaction)
 _PAGE = TypeAdapter(Annotated[list[_Transaction], Field(max_length=PAGE_TRANSACTIONS)])
@@ -137,6 +152,7 @@ class EsploraNode(BitcoinNode):
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._blocks: OrderedDict[str, tuple[BlockRef, str, int]] = OrderedDict()  # previous hash, transactions
+        self._origins: OrderedDict[str, _Origin] = OrderedDict()  # by txid
 
     async def genesis_hash(self) -> str:
         """Block 0."""
@@ -182,14 +198,25 @@ class EsploraNode(BitcoinNode):
         return tuple(found)
 
     async def unspent(self, account: Account) -> tuple[Unspent, ...]:
-        """From the index of addresses. Esplora leaves out what the mempool spends."""
+        """From the index of addresses, which leaves out what the mempool spends. What waits or is young is looked up by
+        its transaction, once: Esplora's listing tells neither whose change it is nor whether a miner was paid."""
         reply = await self._get(f"/address/{account.address}/utxo")
         listed = shaped(_UTXOS, reply.json(), "coins")
         coins = {Outpoint(utxo.txid, utxo.vout): utxo for utxo in listed}
         if len(coins) != len(listed):
             raise NoAnswer("the node lists a coin twice", acted=True)
+        mature = max((utxo.status.block_height or 0 for utxo in listed), default=0) - COINBASE_BLOCKS
+        young = [utxo.txid for utxo in listed if not utxo.status.confirmed or (utxo.status.block_height or 0) > mature]
+        await self._look_up(young)
         return tuple(
-            Unspent(outpoint, utxo.value, utxo.status.block_height if utxo.status.confirmed else None)
+            Unspent(
+                outpoint,
+                utxo.value,
+                utxo.status.block_height if utxo.status.confirmed else None,
+                coinbase=self._origins.get(utxo.txid, _UNKNOWN_ORIGIN).coinbase,
+                own_change=not utxo.status.confirmed
+                and self._origins.get(utxo.txid, _UNKNOWN_ORIGIN).scripts == {account.script},
+            )
             for outpoint, utxo in coins.items()
         )
 
@@ -264,6 +291,17 @@ class EsploraNode(BitcoinNode):
         if len(self._blocks) > HEADERS_MAX:
             self._blocks.popitem(last=False)
         return known
+
+    async def _look_up(self, txids: Sequence[str]) -> None:
+        unknown = [txid for txid in dict.fromkeys(txids) if txid not in self._origins][:ORIGINS_AT_A_TIME_MAX]
+        for first in range(0, len(unknown), LOOKUPS_AT_ONCE):
+            batch = unknown[first : first + LOOKUPS_AT_ONCE]
+            for found in await asyncio.gather(*(self.transaction(txid) for txid in batch)):
+                if found is not None:
+                    scripts = frozenset(each.spent.script if each.spent else b"" for each in found.inputs)
+                    self._origins[found.txid] = _Origin(found.is_coinbase, scripts)
+        while len(self._origins) > ORIGINS_MAX:
+            self._origins.popitem(last=False)
 
     async def _page(self, block: BlockHeader, start: int) -> list[ChainTransaction]:
         reply = await self._get(f"/block/{block.hash}/txs/{start}")

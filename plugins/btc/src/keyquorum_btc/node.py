@@ -83,6 +83,8 @@ class Unspent:
     outpoint: Outpoint
     amount: int  # satoshi
     height: int | None  # None while its transaction waits in the mempool
+    coinbase: bool = False  # a miner's reward, which must wait for 100 blocks
+    own_change: bool = False  # its transaction waits, and spends coins of the same script only
 
 
 @dataclass(frozen=True, slots=True)

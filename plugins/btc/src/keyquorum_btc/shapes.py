@@ -44,7 +44,7 @@ def _script(text: Any) -> bytes:
     return binascii.unhexlify(text) if len(text) <= 2 * SCRIPT_BYTES_MAX else b""
 
 
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}\Z")]
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Height = Annotated[int, Field(ge=0, le=HEIGHT_MAX)]
 Satoshi = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
 Bitcoins = Annotated[int, BeforeValidator(_satoshi)]

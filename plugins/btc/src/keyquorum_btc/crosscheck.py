@@ -1,0 +1,98 @@
+"""The unsigned transaction, read a second time by a library that had no part in making it.
+
+embit builds and decodes in the codec; bitcoinlib parses the same bytes here. Both have to see the same coins, recipient,
+amounts, memo, change and fee, or nothing is handed out to be signed. Only its parser is used: its fee, size, txid and
+signature figures are not to be relied on, and its address encoder maps witness versions above 1 to 1, so that scripts are
+compared as bytes, too.
+
+Importing bitcoinlib writes files and a log: it gets a private folder that is gone afterwards, and its log no handler.
+"""
+
+import asyncio
+import logging
+import os
+import tempfile
+import threading
+import warnings
+from typing import Any, Final
+
+from keyquorum_btc.addresses import canonical_address, parse_destination
+from keyquorum_btc.coin import Coin
+from keyquorum_btc.memo import memo_script
+from keyquorum_btc.network import MAINNET, REGTEST
+from keyquorum_btc.spending import SEQUENCE, VERSION, Spend
+from keyquorum_plugin_api.codec import TransferIntent
+from keyquorum_plugin_api.errors import InvalidPayload
+
+_FOLDER: Final = "BCL_DATA_DIR"
+_import_lock = threading.Lock()
+
+
+def bitcoinlib_transaction() -> Any:
+    """The library's class of transactions; the first call takes half a second."""
+    with _import_lock, warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="keyquorum-btc-") as folder:
+        warnings.simplefilter("ignore")
+        before = os.environ.get(_FOLDER)
+        os.environ[_FOLDER] = folder
+        try:
+            from bitcoinlib.transactions import Transaction  # noqa: PLC0415 see above
+        finally:
+            if before is None:
+                del os.environ[_FOLDER]
+            else:
+                os.environ[_FOLDER] = before
+        log = logging.getLogger("bitcoinlib")
+        log.propagate = False
+        for handler in list(log.handlers):
+            log.removeHandler(handler)
+            handler.close()
+        log.addHandler(logging.NullHandler())
+        return Transaction
+
+
+class Crosscheck:
+    """The second reader, for one network."""
+
+    def __init__(self, chain: str) -> None:
+        self._chain = chain
+        self._network = {MAINNET.chain: "bitcoin", REGTEST.chain: "regtest"}.get(chain, "testnet")
+        self._transaction: Any = None
+
+    async def load(self) -> None:
+        """Import the library, aside from the event loop."""
+        if self._transaction is None:
+            self._transaction = await asyncio.to_thread(bitcoinlib_transaction)
+
+    async def require(
+        self, spend: Spend, source: str, coins: tuple[Coin, ...], fee: int, intent: TransferIntent | None
+    ) -> None:
+        """:class:`InvalidPayload` unless ``spend`` moves ``coins`` as ``intent`` says for ``fee`` satoshi and returns the
+        rest to ``source``; without an intent, unless it returns all. Takes about 0.2 ms, so it is done in place."""
+        await self.load()
+        try:
+            read = self._transaction.parse_bytes(spend.unsigned_bytes, strict=True, network=self._network)
+            inputs = [(each.prev_txid.hex(), each.output_n_int, each.sequence) for each in read.inputs]
+            outputs = sorted((each.value, bytes(each.lock_script), str(each.address)) for each in read.outputs)
+            header = (read.version_int, read.locktime)
+        except Exception:  # noqa: BLE001 whatever the library makes of it, it does not agree
+            raise InvalidPayload("the second reader does not understand the transaction") from None
+        wanted = self._outputs(source, intent)
+        change = sum(coin.amount for coin in coins) - sum(amount for amount, _, _ in wanted) - fee
+        if change:
+            wanted.append((change, parse_destination(source, self._chain), source))
+        if (
+            header != (VERSION, 0)
+            or inputs != [(coin.txid, coin.vout, SEQUENCE) for coin in sorted(coins)]
+            or outputs != sorted(wanted)
+            or change != spend.change
+        ):
+            raise InvalidPayload("the second reader sees another transaction than was asked for")
+
+    def _outputs(self, source: str, intent: TransferIntent | None) -> list[tuple[int, bytes, str]]:
+        if intent is None:
+            return []
+        if intent.source.address != source:
+            raise InvalidPayload("the coins belong to another account than the intent's")
+        destination = canonical_address(intent.destination, self._chain)
+        paid = (intent.amount, parse_destination(destination, self._chain), destination)
+        return [paid, (0, memo_script(intent.memo), "")] if intent.memo else [paid]
