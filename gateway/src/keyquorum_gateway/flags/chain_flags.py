@@ -22,11 +22,12 @@ from openfeature.provider.no_op_provider import NoOpProvider
 from opentelemetry import trace
 
 from keyquorum_gateway.config import ChainConfig, FlagsConfig
-from keyquorum_gateway.flags.provider import NAME, FileProvider, flag_key
+from keyquorum_gateway.flags.provider import NAME, FileProvider, Snapshot, flag_key
 from keyquorum_gateway.flags.rollout import Asker, At, Decision, Reason, Rollout, configured
 from keyquorum_gateway.problems import Problem
 from keyquorum_gateway.telemetry import Metrics
 
+_SHOWN_MAX: Final = 4096
 _REASONS: Final = frozenset(Reason)
 _CLOSED: Final = Decision(allowed=False, reason=Reason.UNAVAILABLE)
 _WHY: Final = {
@@ -58,6 +59,8 @@ class ChainFlags:
         self._provider = FileProvider(config.file) if config.file is not None else None
         self._domain = f"keyquorum-gateway-{uuid.uuid4().hex}"
         self._client: Final[OpenFeatureClient] = api.get_client(self._domain)
+        self._shown: dict[tuple[str, str], FlagState] = {}
+        self._shown_of: Snapshot | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._change = asyncio.Event()
         self._log: Any = structlog.get_logger("keyquorum_gateway.flags")
@@ -118,7 +121,16 @@ class ChainFlags:
             await change.wait()
 
     def state(self, chain: str, tenant_id: str) -> FlagState:
-        """What to show the tenant. Not a decision: not counted."""
+        """What to show the tenant. Not a decision: not counted, and kept for as long as the file says the same."""
+        snapshot = self._provider.snapshot if self._provider is not None else None
+        if snapshot is not self._shown_of or len(self._shown) >= _SHOWN_MAX:
+            self._shown, self._shown_of = {}, snapshot
+        shown = self._shown.get((chain, tenant_id))
+        if shown is None:
+            shown = self._shown[chain, tenant_id] = self._state(chain, tenant_id)
+        return shown
+
+    def _state(self, chain: str, tenant_id: str) -> FlagState:
         decision = self._evaluate(chain, Asker(tenant_id), "build")
         rollout = self.rollout(chain)
         canary = rollout is not None and rollout.stage == "canary"
