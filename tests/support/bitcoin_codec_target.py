@@ -218,9 +218,12 @@ class BitcoinCodecTarget:
 
     def __init__(self, seed: bytes = b"codec") -> None:
         self._seed = seed
+        self._accounts: dict[int, LocalAccount] = {}
         us, friend, thief = (taproot_key(seed, index) for index in (0, 1, 2))
         self.hostile_payloads = hostile_packets(us, friend, thief) | hostile_messages(us, thief)
 
     def account(self, index: int) -> LocalAccount:
         """The same account for the same index."""
-        return bitcoin_account(self._seed, index)
+        if index not in self._accounts:
+            self._accounts[index] = bitcoin_account(self._seed, index)
+        return self._accounts[index]

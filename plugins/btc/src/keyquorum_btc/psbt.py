@@ -90,6 +90,7 @@ class _Packet:
     """A PSBT as maps of keys to values, whatever they mean."""
 
     globals: dict[bytes, bytes]
+    made: Transaction
     inputs: tuple[dict[bytes, bytes], ...]
     outputs: tuple[dict[bytes, bytes], ...]
 
@@ -104,17 +105,16 @@ class _Packet:
         outputs = tuple(cursor.map() for _ in made.vout)
         if not cursor.at_end():
             raise InvalidPayload("something follows the PSBT")
-        return cls(found, inputs, outputs)
+        return cls(found, made, inputs, outputs)
 
     @property
     def transaction(self) -> bytes:
         return self.globals[_UNSIGNED_TX]
 
     def spend(self, internal_key: bytes) -> Spend:
-        made = Transaction.parse(self.transaction)
         spent = (TransactionOutput.parse(scope[_WITNESS_UTXO]) for scope in self.inputs)
-        coins = tuple(Coin(v.txid.hex(), v.vout, out.value) for v, out in zip(made.vin, spent, strict=True))
-        return Spend(internal_key, coins, tuple(Output(v.script_pubkey.data, v.value) for v in made.vout))
+        coins = tuple(Coin(v.txid.hex(), v.vout, out.value) for v, out in zip(self.made.vin, spent, strict=True))
+        return Spend(internal_key, coins, tuple(Output(v.script_pubkey.data, v.value) for v in self.made.vout))
 
     def require_nothing_else(self, internal_key: bytes) -> None:
         """Refuse what could mean that another signature is wanted than ours would be."""
