@@ -11,8 +11,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from keyquorum_devnet.bitcoin import CHAIN_ID
-from keyquorum_devnet.bitcoin.server import REQUEST_BYTES_MAX, Settings, running
+from keyquorum_devnet.bitcoin import CHAIN_ID, server
+from keyquorum_devnet.bitcoin.server import REQUEST_BYTES_MAX, TRANSACTION_BYTES_MAX, Settings, running
 from support.bitcoin_node import bitcoin_node
 
 
@@ -77,13 +77,37 @@ async def test_timer_stops_and_resumes():
                 await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("path", ["/", "/tx"])
-async def test_oversize_requests_are_refused(bitcoin, http, path):
-    """One byte more than the limit is not read."""
-    async with http.post(bitcoin.url + path, data=io.BytesIO(b"0" * (REQUEST_BYTES_MAX + 1))) as response:
+@pytest.mark.parametrize(
+    ("path", "size"),
+    [("/", REQUEST_BYTES_MAX + 1), ("/tx", REQUEST_BYTES_MAX + 1), ("/tx", TRANSACTION_BYTES_MAX + 1)],
+)
+async def test_oversize_requests_are_refused(bitcoin, http, path, size):
+    """One byte more than the limit is too much, and the node goes on."""
+    async with http.post(bitcoin.url + path, data=io.BytesIO(b"0" * size)) as response:
         assert response.status == 413
+    async with http.post(bitcoin.url + "/tx", data=io.BytesIO(b"0" * TRANSACTION_BYTES_MAX)) as response:
+        assert response.status == 400
     async with http.get(bitcoin.url + "/blocks/tip/height") as response:
         assert response.status == 200
+
+
+async def test_body_that_never_ends_is_given_up(bitcoin, http, monkeypatch):
+    """A sender that stops half-way gets 408, and holds nothing."""
+    monkeypatch.setattr(server, "REQUEST_S_MAX", 0.05)
+
+    async def half():
+        yield b'{"id": 1,'
+        await asyncio.sleep(30)
+
+    async with http.post(bitcoin.url, data=half()) as response:
+        assert response.status == 408
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "POST"])
+async def test_other_methods(bitcoin, http, method):
+    """What Esplora does not have is not there."""
+    async with http.request(method, bitcoin.url + "/blocks/tip/height") as response:
+        assert response.status == 404
 
 
 async def test_only_loopback():

@@ -43,6 +43,11 @@ def answer(node: Node, path: str) -> web.Response:
         return _text(fault.text, fault.status)
 
 
+def unknown(path: str) -> web.Response:
+    """The answer to a path, or a method, that Esplora does not have."""
+    return _text(f'endpoint does not exist "{path}"', 404)
+
+
 def broadcast(node: Node, body: bytes) -> web.Response:
     """The answer to POST /tx: the txid, or the node's refusal."""
     try:
@@ -56,7 +61,7 @@ def _routed(node: Node, path: str) -> web.Response:
     for pattern, route in ROUTES:
         if (match := pattern.fullmatch(path)) is not None:
             return route(node, *(part for part in match.groups() if part is not None))
-    raise EsploraFault(404, f'endpoint does not exist "{path}"')
+    return unknown(path)
 
 
 def _tip_height(node: Node) -> web.Response:

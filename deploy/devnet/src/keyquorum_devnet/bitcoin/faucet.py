@@ -57,7 +57,9 @@ class Faucet:
         coins = [
             (outpoint, coin)
             for outpoint, coin in chain.unspent(self.script).items()
-            if outpoint not in mempool.spenders and not coin.immature_at(chain.tip.height + 1)
+            if coin.output.value  # a late block's subsidy is nothing
+            and outpoint not in mempool.spenders
+            and not coin.immature_at(chain.tip.height + 1)
         ]
         return sorted(coins, key=lambda each: -each[1].output.value)
 

@@ -1,7 +1,7 @@
 """What a node relays although consensus would allow more: Bitcoin Core 28's defaults, with its words for each refusal.
 
-Not checked: sigop-adjusted sizes, the script flags that are policy alone (low S, minimal pushes), package relay and TRUC
-(version 3, refused).
+Looser than Core: sizes are not adjusted by sigops, and of the script flags only consensus's are checked (not low S or minimal
+pushes). Stricter: bare multisig, version 3 (TRUC), packages and the carve-out for one more child are refused.
 """
 
 from collections.abc import Iterable

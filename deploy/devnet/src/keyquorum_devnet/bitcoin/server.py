@@ -23,6 +23,8 @@ from keyquorum_devnet.bitcoin.node import Node
 from keyquorum_devnet.bitcoin.rpc import dispatch
 
 REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024  # the hex of a block that is full of witnesses is the most there is
+TRANSACTION_BYTES_MAX: Final = 1_000_000  # electrs' own limit; a standard transaction has 800,000 digits
+REQUEST_S_MAX: Final = 30.0  # electrs' own limit on reading a body
 HISTORY_BLOCKS: Final = 120  # mined at the start: a coinbase can be spent 100 blocks later
 
 _log = logging.getLogger(__name__)
@@ -112,7 +114,7 @@ def _app(node: Node, faucet: Faucet, settings: Settings) -> web.Application:
     app[AUTHORIZATION] = b"Basic " + base64.b64encode(credentials.encode()) if credentials else b""
     app.router.add_post("/", _rpc)
     app.router.add_post("/tx", _broadcast)
-    app.router.add_get("/{path:.*}", _read, allow_head=False)
+    app.router.add_route("*", "/{path:.*}", _read)
     if settings.block_every_s:
 
         async def timer(_app: web.Application) -> AsyncIterator[None]:
@@ -131,16 +133,30 @@ async def _rpc(request: web.Request) -> web.Response:
         request.headers.get("Authorization", "").encode("utf-8", "replace"), expected
     ):
         return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="jsonrpc"'})
-    status, body = dispatch.answer(request.app[NODE], request.app[FAUCET], await request.read())
+    status, body = dispatch.answer(request.app[NODE], request.app[FAUCET], await _body(request, REQUEST_BYTES_MAX))
     return web.Response(body=body, status=status, content_type="application/json")
 
 
 async def _broadcast(request: web.Request) -> web.Response:
-    return esplora.broadcast(request.app[NODE], await request.read())
+    return esplora.broadcast(request.app[NODE], await _body(request, TRANSACTION_BYTES_MAX))
 
 
 async def _read(request: web.Request) -> web.Response:
+    if request.method != "GET":
+        return esplora.unknown(request.path)
     return esplora.answer(request.app[NODE], request.path)
+
+
+async def _body(request: web.Request, bytes_max: int) -> bytes:
+    """What was sent; 413 for more than ``bytes_max``, 408 for a sender that takes too long."""
+    try:
+        async with asyncio.timeout(REQUEST_S_MAX):
+            body = await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text="Request timeout") from None
+    if len(body) > bytes_max:
+        raise web.HTTPRequestEntityTooLarge(bytes_max, len(body), text="Request body too large")
+    return body
 
 
 async def _mine_every(seconds: float, node: Node, faucet: Faucet) -> None:
