@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from keyquorum_btc.addresses import canonical_address, parse_destination
 from keyquorum_btc.bitcoind import BitcoindNode
 from keyquorum_btc.broadcast import Broadcaster
 from keyquorum_btc.builder import Builder
@@ -22,6 +21,7 @@ from keyquorum_btc.options import BUMP_OPTION, COINS_OPTION, Options
 from keyquorum_btc.psbt import read
 from keyquorum_btc.replacement import MempoolFamilies
 from keyquorum_btc.reserved import CoinReservations
+from keyquorum_btc.scripts import canonical_address, parse_destination
 from keyquorum_btc.status import StatusReader, require_txid
 from keyquorum_btc.submission import Submission, Submitter
 from keyquorum_btc.transport import Transport

@@ -1,9 +1,9 @@
 """From an intent to a payload: coins, fee, reservation, codec, and a second reader before anybody signs."""
 
 from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
 from typing import Final
 
-from keyquorum_btc.addresses import parse_destination
 from keyquorum_btc.codec import COINS, FEE, BitcoinCodec
 from keyquorum_btc.coin import Coin, format_coins
 from keyquorum_btc.crosscheck import Crosscheck
@@ -16,6 +16,7 @@ from keyquorum_btc.plans import LeastFee, Plan, Pool, at_rate, give_back, pay
 from keyquorum_btc.psbt import adopt, read
 from keyquorum_btc.replacement import MempoolFamilies
 from keyquorum_btc.reserved import CoinReservations, new_owner
+from keyquorum_btc.scripts import parse_destination
 from keyquorum_btc.selection import target_of
 from keyquorum_btc.sizes import dust_limit
 from keyquorum_btc.spending import Spend
@@ -35,7 +36,7 @@ RACES_MAX: Final = 32  # lost to other builds before this one gives up
 
 _NO_COINS: Final[tuple[Coin, ...]] = ()
 
-Choose = Callable[[Funds, Collection[str]], Plan]
+Choose = Callable[[Funds, AbstractSet[str]], Plan]
 """A plan, given what the account has and which coins other payloads hold."""
 
 
@@ -69,8 +70,8 @@ class Builder:
         if options.lifts:
             least, lifted = await self._lift(intent.source, options.lifts, rate)
 
-        def choose(funds: Funds, taken: Collection[str]) -> Plan:
-            return pay(target, _pool(funds, taken, lifted, options.coins), rate, least)
+        def choose(funds: Funds, taken: AbstractSet[str]) -> Plan:
+            return pay(target, _pool(funds, taken, lifted, intent.amount, options.coins), rate, least)
 
         return await self._build(intent.source, intent, choose, new_owner())
 
@@ -79,8 +80,8 @@ class Builder:
         rate = await self._rates.rate(options.fee_rate)
         least, lifted = await self._lift(source, txid, rate)
 
-        def choose(funds: Funds, taken: Collection[str]) -> Plan:
-            return give_back(_pool(funds, taken, lifted), least)
+        def choose(funds: Funds, taken: AbstractSet[str]) -> Plan:
+            return give_back(_pool(funds, taken, lifted, 0), least)
 
         return await self._build(source, None, choose, new_owner())
 
@@ -93,8 +94,8 @@ class Builder:
         require_transfer(intent, self._codec.decode(replaced.payload, self._chain, [intent.source]).effects)
         rate, least = await self._bar(intent.source, old, options)
 
-        def choose(funds: Funds, taken: Collection[str]) -> Plan:
-            return pay(target, _pool(funds, taken, old.coins), rate, least)
+        def choose(funds: Funds, taken: AbstractSet[str]) -> Plan:
+            return pay(target, _pool(funds, taken, old.coins, intent.amount), rate, least)
 
         return await self._in_place(intent.source, intent, choose, replaced)
 
@@ -105,8 +106,8 @@ class Builder:
         old = self._spent_by(source, replaced)
         _, least = await self._bar(source, old, options)
 
-        def choose(funds: Funds, taken: Collection[str]) -> Plan:
-            return give_back(_pool(funds, taken, old.coins), least)
+        def choose(funds: Funds, taken: AbstractSet[str]) -> Plan:
+            return give_back(_pool(funds, taken, old.coins, 0), least)
 
         return await self._in_place(source, None, choose, replaced)
 
@@ -253,15 +254,19 @@ class Builder:
 
 
 def _pool(
-    funds: Funds, taken: Collection[str], required: tuple[Coin, ...], only: Collection[str] | None = None
+    funds: Funds,
+    taken: AbstractSet[str],
+    required: tuple[Coin, ...],
+    amount: int,
+    only: Collection[str] | None = None,
 ) -> Pool:
     """What may be chosen; where a client names the coins, those are spent, all of them and no other."""
     used = {coin.outpoint for coin in required}
-    free = [coin for coin in funds.confirmed if coin.outpoint not in taken and coin.outpoint not in used]
-    change = [coin for coin in funds.change if coin.outpoint not in taken and coin.outpoint not in used]
     if only is None:
-        return Pool(required, tuple(free), tuple(change))
-    named = tuple(coin for coin in (*free, *change) if coin.outpoint in only)
-    if len(named) != len(set(only) - used):
+        held = taken | used
+        return Pool(required, funds.confirmed.offer(held, amount), funds.change.offer(held, amount))
+    wanted = set(only) - used
+    named = (*funds.confirmed.named(wanted), *funds.change.named(wanted))
+    if len(named) != len(wanted) or not wanted.isdisjoint(taken):
         raise NonceConflict("a named coin is spent, held by another transaction, or not there")
     return Pool((*required, *named), (), ())

@@ -16,10 +16,10 @@ import threading
 import warnings
 from typing import Any, Final
 
-from keyquorum_btc.addresses import canonical_address, parse_destination
 from keyquorum_btc.coin import Coin
 from keyquorum_btc.memo import memo_script
 from keyquorum_btc.network import MAINNET, REGTEST
+from keyquorum_btc.scripts import canonical_address, parse_destination
 from keyquorum_btc.spending import SEQUENCE, VERSION, Spend
 from keyquorum_plugin_api.codec import TransferIntent
 from keyquorum_plugin_api.errors import InvalidPayload

@@ -9,10 +9,11 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from keyquorum_btc.addresses import parse_destination
 from keyquorum_btc.coin import Coin
 from keyquorum_btc.node import Account, Unspent
 from keyquorum_btc.nodes import Nodes
+from keyquorum_btc.scripts import parse_destination
+from keyquorum_btc.shelf import Shelf
 from keyquorum_plugin_api.chain import Clock
 from keyquorum_plugin_api.errors import ChainUnavailable, InvalidPayload
 
@@ -25,13 +26,13 @@ class Funds:
     """The coins of one address that may be spent, as a node listed them. Each outpoint appears once."""
 
     listed_at: float  # monotonic seconds, before the node was asked
-    confirmed: tuple[Coin, ...]
-    change: tuple[Coin, ...]  # ours, and unconfirmed
+    confirmed: Shelf
+    change: Shelf  # ours, and unconfirmed
 
     @property
     def amount(self) -> int:
         """Satoshi."""
-        return sum(coin.amount for coin in (*self.confirmed, *self.change))
+        return self.confirmed.total + self.change.total
 
 
 class FundsReader:
@@ -80,8 +81,8 @@ class FundsReader:
             unspent = tuple(coin for coin in unspent if _is_mature(coin, height))
         return Funds(
             listed_at,
-            confirmed=tuple(_coin(coin) for coin in unspent if coin.height is not None),
-            change=tuple(_coin(coin) for coin in unspent if coin.height is None and coin.own_change),
+            confirmed=Shelf(_coin(coin) for coin in unspent if coin.height is not None),
+            change=Shelf(_coin(coin) for coin in unspent if coin.height is None and coin.own_change),
         )
 
 
