@@ -4,11 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+
+import structlog
 
 from keyquorum_core_signer.codecs.answers import Description
+from keyquorum_core_signer.codecs.errors import CodecFault, CodecRefused
 from keyquorum_core_signer.codecs.worker import CodecWorker, WorkerLimits
 from keyquorum_core_signer.config.party import CodecPin
 from keyquorum_core_signer.intents.effects import CodecRef, Decoded, OwnAccount
+
+_log: Any = structlog.get_logger(__name__)
 
 
 class PinnedCodec:
@@ -55,6 +61,9 @@ class PinnedCodec:
         worker = await self._idle.get()
         try:
             yield worker
+        except (CodecFault, CodecRefused) as error:  # whoever asked is told that it failed; how is the operator's business
+            _log.warning("codec stopped", codec=self.ref.name, version=self.ref.version, reason=error.detail)
+            raise
         finally:
             self._idle.put_nowait(worker)
 
