@@ -28,6 +28,9 @@ from keyquorum_gateway.problems import Problem
 from keyquorum_gateway.telemetry import Metrics
 
 _SHOWN_MAX: Final = 4096
+_MISSED_S: Final = 5.0
+"""How long a change can be missed by whoever waits for one, should its event be lost on the way through OpenFeature."""
+
 _REASONS: Final = frozenset(Reason)
 _CLOSED: Final = Decision(allowed=False, reason=Reason.UNAVAILABLE)
 _WHY: Final = {
@@ -113,12 +116,17 @@ class ChainFlags:
         return decision
 
     async def until_allowed(self, chain: str, *, tenant_id: str, wallet_id: str = "", at: At = "broadcast") -> None:
-        """Return once the chain is open; at once where it is. Wakes with every change of the flags, and never on its own."""
-        while True:
+        """Return once the chain is open; at once where it is. Wakes with every change of the flags.
+
+        Two decisions are counted, however long it takes: that it was closed, and that it was opened.
+        """
+        while not self.allows(chain, tenant_id=tenant_id, wallet_id=wallet_id, at=at):
             change = self._change
-            if self.allows(chain, tenant_id=tenant_id, wallet_id=wallet_id, at=at):
-                return
-            await change.wait()
+            while not self._evaluate(chain, Asker(tenant_id, wallet_id), at).allowed:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_MISSED_S):
+                        await change.wait()
+                change = self._change
 
     def state(self, chain: str, tenant_id: str) -> FlagState:
         """What to show the tenant. Not a decision: not counted, and kept for as long as the file says the same."""

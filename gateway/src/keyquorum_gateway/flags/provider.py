@@ -9,8 +9,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Never
+from typing import Any, Final, Never
 
+import structlog
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEventDetails
 from openfeature.exception import ErrorCode, ProviderNotReadyError, TypeMismatchError
@@ -153,8 +154,12 @@ class FileProvider(AbstractProvider):
         _refuse(flag_key, default_value, evaluation_context)
 
     def _watch(self) -> None:
+        log: Any = structlog.get_logger("keyquorum_gateway.flags")
         while not self._stopped.wait(self._look_s):
-            self.look()
+            try:
+                self.look()
+            except Exception:  # a kill must be seen after whatever this was
+                log.exception("flags.look_failed")
 
     def _read(self) -> bytes | str:
         """The file's bytes, or why there are none."""

@@ -8,6 +8,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from keyquorum_gateway.config import ChainConfig, FlagsConfig
+from keyquorum_gateway.flags import chain_flags
 from keyquorum_gateway.flags.chain_flags import ChainFlags
 from keyquorum_gateway.flags.provider import FileProvider
 from keyquorum_gateway.flags.rollout import Reason
@@ -134,6 +135,32 @@ async def test_waiting_ends_with_the_revival_and_no_earlier(gate, path):
     assert not any(task.done() for task in waiting)
     write(path, {CHAIN: {"kill": False, "enabled": False}})
     await asyncio.wait_for(asyncio.gather(*waiting), 10)
+
+
+async def test_a_wait_counts_twice_however_often_it_wakes(gate, path):
+    """Closed, then open."""
+    flags = await gate({CHAIN: {"kill": True}})
+    waits = asyncio.create_task(flags.until_allowed(CHAIN, tenant_id="acme"))
+    for turn in range(3):
+        write(path, {CHAIN: {"kill": True, "salt": str(turn)}})
+        await until(lambda turn=turn: flags.rollout(CHAIN).salt == str(turn))
+    write(path, {})
+    await asyncio.wait_for(waits, 10)
+    [family] = flags._metrics.flag_decisions.collect()
+    assert {s.labels["reason"]: s.value for s in family.samples if s.name.endswith("_total")} == {
+        "killed": 1,
+        "under-way": 1,
+    }
+
+
+async def test_a_lost_event_delays_and_no_more(gate, path, monkeypatch):
+    """Whoever waits looks again by itself."""
+    monkeypatch.setattr(chain_flags, "_MISSED_S", 0.05)
+    flags = await gate({CHAIN: {"kill": True}})
+    monkeypatch.setattr(FileProvider, "_announce", lambda *_: None)
+    waits = asyncio.create_task(flags.until_allowed(CHAIN, tenant_id="acme"))
+    write(path, {})
+    await asyncio.wait_for(waits, 10)
 
 
 async def test_waiting_for_what_is_open_does_not_wait(gate):

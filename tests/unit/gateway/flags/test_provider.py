@@ -237,3 +237,22 @@ def test_evaluations_beside_a_reload_see_one_state_or_the_other(make, path):
     watcher.join()
     assert apart == []
     assert len(provider.heard) == 60
+
+
+def test_the_watch_outlives_what_it_did_not_expect(make, path, monkeypatch):
+    """A listener that fails, a disk that does: the next kill is seen."""
+    provider = make(look_s=0.01)
+    honest, failed = provider._read, threading.Event()
+
+    def explode():
+        failed.set()
+        monkeypatch.setattr(provider, "_read", honest)
+        raise MemoryError
+
+    monkeypatch.setattr(provider, "_read", explode)
+    assert failed.wait(10)
+    path.write_bytes(document({CHAIN: KILL}))
+    deadline = time.monotonic() + 10
+    while ask(provider) != (False, "killed"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
