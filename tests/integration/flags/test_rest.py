@@ -218,3 +218,17 @@ async def test_a_chain_for_others_alone_is_not_even_shown_until_it_has_a_flag(ce
 
 async def _opens(client):
     return (await client.post("/v1/wallets", {"user_id": "u", "chains": [CHAIN]})).status == 201
+
+
+async def test_an_open_chain_is_open_within_its_limits(cell, client, keyquorum, account):
+    """A flag for everybody lifts neither the fee ceiling nor what the parties' policy denies."""
+    await keyquorum("enable", CHAIN)
+    await until_stage(client, "enabled", enabled=True)
+    body = {"account_id": account["id"], "destination": RECIPIENT, "amount": "1"}
+    dear = await client.post("/v1/transactions", {**body, "options": {"fee": "101"}})
+    assert (dear.status, dear.body["code"]) == (422, "fee-too-high")
+    assert cell.double.sign_intents == []
+    cell.double.behaviour.failure = ("policy-denied", False)
+    denied = await client.post("/v1/transactions", body)
+    assert (denied.status, denied.body["code"]) == (403, "policy-denied")
+    assert cell.ledger.submitted == []
