@@ -159,7 +159,7 @@ class EthereumAdapter(ChainAdapter):
                 submission.account, submission.transaction.nonce, submission.payload, Cost.of(submission.transaction)
             )
         except NonceConflict:
-            if await self._submitter.knows(submission.txid):
+            if await self._submitter.knows(submission):
                 return submission.txid
             raise
         try:

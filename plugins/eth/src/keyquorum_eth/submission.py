@@ -17,7 +17,7 @@ from keyquorum_eth.addresses import checksummed
 from keyquorum_eth.codec import transaction_id
 from keyquorum_eth.limits import TRANSACTION_BYTES_MAX
 from keyquorum_eth.network import chain_id_of
-from keyquorum_eth.node import EthereumNode
+from keyquorum_eth.node import EthereumNode, TransactionView
 from keyquorum_eth.payloads import Kind, Payload
 from keyquorum_eth.rpc import NoAnswer, NodeError
 from keyquorum_eth.transactions import DynamicFeeTransaction
@@ -38,7 +38,10 @@ SENT_MAX = 10_000  # transactions whose bytes are kept, to be sent again if the 
 
 # What clients call their refusals (geth, reth, erigon, nethermind, besu, anvil), in lower case. Order matters.
 _UNDERPRICED = ("replacement transaction underpriced", "replacementnotallowed", "gas price too low to replace")
-_REFUSALS: tuple[tuple[type[ChainError], str, tuple[str, ...]], ...] = (
+_Refusal = tuple[type[ChainError], str, tuple[str, ...]]
+_REPLACEMENT: _Refusal = (FeeTooLow, "the network wants a higher fee for a replacement", _UNDERPRICED)
+_CONFLICT: _Refusal = (NonceConflict, "another transaction with this nonce waits to be included", _UNDERPRICED)
+_REFUSALS: tuple[_Refusal, ...] = (
     (NonceConflict, "another transaction took the nonce", ("nonce too low", "oldnonce", "nonce is too low")),
     (
         InsufficientFunds,
@@ -122,10 +125,12 @@ class Submitter:
             try:
                 found = await self._node.send(submission.raw)
             except NodeError as error:
-                if await self.knows(submission.txid):
+                view = await self._view(submission)
+                if view is not None and (view.receipt is not None or view.known is not None):
                     self._remember(submission)
                     return
-                raise self._explained(submission, error, replaces=replaces) from None
+                settled = view is not None and (view.final_count or 0) > submission.transaction.nonce
+                raise self._explained(submission, error, replaces=replaces, settled=settled) from None
             except NoAnswer as error:
                 if not error.acted and not sent_before:
                     raise ChainUnavailable(error.detail) from None
@@ -136,7 +141,7 @@ class Submitter:
                     return
                 detail = "the node gives the transaction another hash"
             self._remember(submission)
-            if await self.knows(submission.txid):
+            if await self.knows(submission):
                 return
         raise _unknown(submission, detail)
 
@@ -153,26 +158,28 @@ class Submitter:
         """Whether the bytes may have left here."""
         return txid in self._sent
 
-    async def knows(self, txid: str) -> bool:
+    async def knows(self, submission: Submission) -> bool:
         """Whether the node knows the hash; no, where it does not say."""
-        try:
-            view = await self._node.transaction(txid)
-        except ChainUnavailable:
-            return False
-        return view.receipt is not None or view.known is not None
+        view = await self._view(submission)
+        return view is not None and (view.receipt is not None or view.known is not None)
 
-    def _explained(self, submission: Submission, error: NodeError, *, replaces: bool) -> ChainError:
+    async def _view(self, submission: Submission) -> TransactionView | None:
+        try:
+            return await self._node.transaction(submission.txid, submission.account)
+        except ChainUnavailable:
+            return None
+
+    def _explained(self, submission: Submission, error: NodeError, *, replaces: bool, settled: bool) -> ChainError:
+        """What a refusal means; ``settled`` where another transaction took the nonce for good."""
         text = error.message.lower()
+        if settled:
+            return NonceConflict("another transaction took the nonce, and nothing takes that back")
         if "already" in text or self.was_sent(submission.txid):
             self._remember(submission)
             return _unknown(submission, f"the node says {error}, and does not know it")
         if any(phrase in text for phrase in _LATER):
             return ChainUnavailable(f"the node does not take transactions now: {error}")
-        if any(phrase in text for phrase in _UNDERPRICED):
-            if replaces:
-                return FeeTooLow("the network wants a higher fee for a replacement")
-            return NonceConflict("another transaction with this nonce waits to be included")
-        for kind, detail, phrases in _REFUSALS:
+        for kind, detail, phrases in ((_REPLACEMENT if replaces else _CONFLICT), *_REFUSALS):
             if any(phrase in text for phrase in phrases):
                 return kind(f"{detail}: {error.message}")
         self._remember(submission)
