@@ -130,8 +130,8 @@ class CodecConformance(Suite):
             assert {len(message) for message in messages} == {32}
 
     def test_every_field_of_the_intent_changes_what_is_signed(self, target: CodecTarget) -> None:
-        """Nothing that was asked for is left out of the signature."""
-        messages = [request.message for request in built(target).requests]
+        """Nothing that was asked for is left out of the signature. A source may be told by whose key signs alone."""
+        messages = [(request.message, request.signer) for request in built(target).requests]
         changes: list[dict[str, object]] = [
             {"amount": target.amount + 1},
             {"destination": target.account(2).account.address},
@@ -141,7 +141,7 @@ class CodecConformance(Suite):
             changes.append({"memo": target.memo + "!"})
         for change in changes:
             other = target.codec.build(transfer_intent(target, **change), target.metadata)
-            assert [request.message for request in other.requests] != messages, change
+            assert [(request.message, request.signer) for request in other.requests] != messages, change
 
     def test_invalid_amounts_are_refused(self, target: CodecTarget) -> None:
         """Zero, negative, and beyond any asset's range."""
