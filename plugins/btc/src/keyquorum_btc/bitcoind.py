@@ -312,6 +312,8 @@ class BitcoindNode(BitcoinNode):
                     if len(self._spenders) > SPENDERS_MAX:
                         self._spenders.popitem(last=False)
                     return found
+            if header.height == oldest:
+                return None
             block_hash = header.previous
         return None
 
