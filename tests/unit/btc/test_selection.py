@@ -211,12 +211,20 @@ def test_required_coins_are_spent():
 
 def test_random_draw_keeps_the_most_valuable():
     """Where sixteen do not pay, the least valuable goes back."""
-    coins = coins_of(*[1_000] * 30, *[20_000] * 16)
+    coins = coins_of(*[20_000] * 16, *[1_000] * 30)
     payment = Payment(Target(200_000, (P2TR,)), 1_000, 1_000, ())
-    drawn = single_random_draw(coins, payment, first)
+    drawn = single_random_draw(coins, payment, lambda n: n - 1)  # the small ones come first
     assert drawn is not None
-    assert len(drawn) <= 16
-    assert sum(map(payment.effective, drawn)) >= payment.goal
+    assert sorted(coin.amount for coin in drawn) == [1_000] * 5 + [20_000] * 11
+
+
+def test_branch_and_bound_counts_inputs():
+    """What only seventeen coins would pay exactly is not paid exactly; sixteen are."""
+    for count in (16, 17):
+        payment = Payment(Target(count * 9_000, (P2TR,)), 1_000, 1_000, ())
+        value = -(-payment.goal // count) + 58  # 57.5 vB
+        found = branch_and_bound(coins_of(*[value] * 20), payment)
+        assert (found is not None) == (count == 16)
 
 
 def test_randomness_is_the_callers():

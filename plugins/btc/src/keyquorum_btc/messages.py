@@ -47,7 +47,7 @@ class SignedText:
     @classmethod
     def decode(cls, payload: bytes) -> "SignedText":
         """The text of a payload; :class:`InvalidPayload` for any other bytes."""
-        if not is_message(payload) or not _TEXT_AT < len(payload) <= _TEXT_AT + MESSAGE_BYTES_MAX:
+        if not is_message(payload):
             raise InvalidPayload("not a message in the one form that is signed")
         try:
             return cls(payload[len(HEADER) : _TEXT_AT], from_utf8(payload[_TEXT_AT:], MESSAGE_BYTES_MAX))
