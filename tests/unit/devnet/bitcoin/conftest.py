@@ -1,7 +1,6 @@
 """A regtest node without a server."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -9,9 +8,9 @@ from support.bitcoin_node import BitcoinNode, TaprootKey, node_without_server
 
 
 @pytest.fixture
-def regtest(tmp_path: Path) -> Iterator[BitcoinNode]:
+def regtest() -> Iterator[BitcoinNode]:
     """A chain of 120 blocks; new ones come only when a test mines them."""
-    with node_without_server(tmp_path) as node:
+    with node_without_server() as node:
         yield node
 
 

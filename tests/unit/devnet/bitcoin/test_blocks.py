@@ -51,9 +51,9 @@ def test_merkle_branch_leads_to_the_root():
             assert node == merkle_root(leaves)
 
 
-def test_runs_differ(regtest, tmp_path_factory):
+def test_runs_differ(regtest):
     """Two chains share genesis alone, so that nothing of one is valid in the other."""
-    with node_without_server(tmp_path_factory.mktemp("other")) as other:
+    with node_without_server() as other:
         shared = {block.hash for block in regtest.node.chain.active} & {block.hash for block in other.node.chain.active}
     assert shared == {GENESIS_HASH}
     assert wire(GENESIS_HASH)[::-1].hex() == GENESIS_HASH

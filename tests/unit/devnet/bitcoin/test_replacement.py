@@ -103,9 +103,9 @@ def test_rule_5_evicts_a_hundred_at_most(regtest, alice, bob):
     assert len(regtest.node.mempool) == 2
 
 
-def test_rule_1_only_where_the_node_asks_for_signals(tmp_path, alice, bob):
+def test_rule_1_only_where_the_node_asks_for_signals(alice, bob):
     """With opt-in replacement a final transaction stays; a signalling parent makes its child replaceable."""
-    with node_without_server(tmp_path, full_rbf=False) as regtest:
+    with node_without_server(full_rbf=False) as regtest:
         coins = regtest.fund(alice.address, VALUE, 2)
         first = send(regtest, alice, bob, [coins[0]], 200, sequence=FINAL)
         with pytest.raises(TxRefused, match=r"^txn-mempool-conflict$"):
