@@ -209,6 +209,12 @@ def _programs(services: Services, tracker: TransactionTracker, metrics: Metrics)
             metrics=metrics,
         ),
         OperationKind.SIGNATURE: MessageSigning(
-            engine=engine, ceremonies=ceremonies, issuer=issuer, wallets=services.wallets, metrics=metrics
+            engine=engine,
+            ceremonies=ceremonies,
+            issuer=issuer,
+            wallets=services.wallets,
+            plugins=services.plugins,
+            flags=services.flags,
+            metrics=metrics,
         ),
     }

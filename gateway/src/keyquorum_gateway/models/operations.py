@@ -77,6 +77,9 @@ class SignatureModel(ResponseModel):
     public_key: str
     signed_bytes: Base64 = Field(description="The exact bytes that the signature covers.")
     signature: str = Field(description="64 bytes in hexadecimal (65 with recovery id for ECDSA).")
+    encoded: Base64 | None = Field(
+        description="The signature as wallets of the chain exchange it, such as BIP322's witness; null for raw bytes."
+    )
     signing_ms: float
 
     @classmethod
@@ -89,6 +92,7 @@ class SignatureModel(ResponseModel):
             public_key=result.public_key.hex(),
             signed_bytes=to_base64(result.signed_bytes),
             signature=result.signature.hex(),
+            encoded=to_base64(result.encoded) if result.encoded else None,
             signing_ms=round(result.signing_ms, 3),
         )
 

@@ -2,16 +2,19 @@
 
 from typing import TypeAlias
 
+from keyquorum_gateway.flags.chain_flags import ChainFlags
 from keyquorum_gateway.intents import PayloadOrder, RawOrder
 from keyquorum_gateway.operations.ceremony_runner import CeremonyRunner
 from keyquorum_gateway.operations.engine import LiveOperation, OperationEngine, Outcome, Write
 from keyquorum_gateway.operations.issuing import IntentIssuer
 from keyquorum_gateway.operations.record import Ceremony, SignaturePlan, SignatureResult
+from keyquorum_gateway.plugins import NoPlugin, Plugins
 from keyquorum_gateway.problems import Failure, OperationFailed
 from keyquorum_gateway.signatures import verifies
 from keyquorum_gateway.state.wallets import Account, WalletKey, Wallets
 from keyquorum_gateway.telemetry import Metrics
 from keyquorum_plugin_api.codec import Decoded, EffectKind
+from keyquorum_plugin_api.errors import ChainError
 
 SignOrder: TypeAlias = PayloadOrder | RawOrder
 
@@ -26,12 +29,16 @@ class MessageSigning:
         ceremonies: CeremonyRunner,
         issuer: IntentIssuer,
         wallets: Wallets,
+        plugins: Plugins,
+        flags: ChainFlags,
         metrics: Metrics,
     ) -> None:
         self._engine = engine
         self._ceremonies = ceremonies
         self._issuer = issuer
         self._wallets = wallets
+        self._plugins = plugins
+        self._flags = flags
         self._metrics = metrics
 
     async def run(self, live: LiveOperation) -> Outcome:
@@ -44,6 +51,10 @@ class MessageSigning:
         ceremony = operation.ceremonies[-1] if operation.ceremonies else self._begin(live, account, key, plan)
         if ceremony.authorization is None:
             return Outcome.AWAITING_INITIATOR
+        if plan.unsigned is not None:
+            self._flags.require(
+                plan.unsigned.chain, tenant_id=operation.tenant_id, wallet_id=account.wallet_id, at="broadcast"
+            )
         harmless = plan.unsigned is not None and all(
             effect.kind is EffectKind.MESSAGE for effect in plan.unsigned.effects
         )  # raw bytes may be anything, and a permit is as good as money
@@ -55,9 +66,25 @@ class MessageSigning:
             self._metrics.refusals.labels("signature").inc()
             raise OperationFailed("protocol-abort", "the signature that came back does not verify")
         operation.result = SignatureResult(
-            account.id, key.scheme, account.public_key, plan.message, terminal.signatures[0], operation.signing_ms
+            account.id,
+            key.scheme,
+            account.public_key,
+            plan.message,
+            terminal.signatures[0],
+            operation.signing_ms,
+            self._encoded(plan, terminal.signatures[0]),
         )
         return Outcome.DONE
+
+    def _encoded(self, plan: SignaturePlan, signature: bytes) -> bytes:
+        """The signature as wallets of the chain exchange it (BIP322, EIP-191); the codec verifies it, too."""
+        if plan.unsigned is None or plan.codec is None:
+            return b""
+        try:
+            return self._plugins.codec(plan.codec.name).codec.combine(plan.unsigned, [signature]).raw
+        except (ChainError, NoPlugin) as error:
+            self._metrics.refusals.labels("signature").inc()
+            raise OperationFailed("protocol-abort", f"the codec cannot use the signature: {error}") from None
 
     def belongings(self, _live: LiveOperation) -> tuple[Write, ...]:
         """The operation holds everything."""

@@ -83,6 +83,7 @@ class SignatureResult:
     signed_bytes: bytes
     signature: bytes
     signing_ms: float
+    encoded: bytes = b""  # as wallets of the chain exchange it; empty for raw bytes
 
 
 @dataclass(slots=True)

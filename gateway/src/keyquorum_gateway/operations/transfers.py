@@ -96,25 +96,17 @@ class Transfers:
         wallet = live.wallet or (self._wallets.wallet(account.wallet_id, transaction.tenant_id) if account else None)
         if account is None or wallet is None:
             raise OperationFailed("internal", "the transaction's account is gone")
-        at: At = "broadcast" if live.operation.ceremonies else "build"
-        found = self._chains.find(transaction.transfer.chain, transaction.tenant_id, wallet_id=wallet.id, at=at)
+        found = self._chains.configured(transaction.transfer.chain)
+        if not transaction.raw:  # signed bytes are valid, whatever a flag says: they wait instead of failing
+            at: At = "broadcast" if live.operation.ceremonies or transaction.replaces else "build"
+            self._flags.require(found.chain, tenant_id=wallet.tenant_id, wallet_id=wallet.id, at=at)
         chain = await found.until_ready(RECOVERY_S if live.recovered else 0)
         if not live.operation.ceremonies:
             if live.recovered:
                 raise OperationFailed("interrupted", "the gateway was restarted while the transaction was being built")
             await self._build(live, chain, account, wallet)
-        for rebuilds_left in reversed(range(REBUILDS_MAX + 1)):
-            if live.operation.ceremonies[-1].authorization is None:
-                return Outcome.AWAITING_INITIATOR
-            if self._transaction(live).raw:
-                break
-            try:
-                await self._sign(live, chain)
-            except _Stale as stale:
-                if not rebuilds_left:
-                    raise stale.expired from None
-                self._engine.publish(live, "stale", detail=stale.expired.detail)
-                await self._rebuild(live, chain, account, wallet)
+        if not await self._have_signed(live, chain, account, wallet):
+            return Outcome.AWAITING_INITIATOR
         if transaction.transfer.submit:
             await self._hold_while_killed(live, chain.chain, wallet)
             self._engine.publish(live, "broadcasting")
@@ -173,6 +165,22 @@ class Transfers:
         live.operation.ceremonies.pop()
         live.transaction = replace(stale, unsigned=None, state=TransactionState.BUILDING)
         await self._build(live, chain, account, wallet)
+
+    async def _have_signed(self, live: LiveOperation, chain: ReadyChain, account: Account, wallet: Wallet) -> bool:
+        """Have the payload signed, building a stale one again; false where a client has to authorize it first."""
+        for rebuilds_left in reversed(range(REBUILDS_MAX + 1)):
+            if live.operation.ceremonies[-1].authorization is None:
+                return False
+            if self._transaction(live).raw:
+                return True
+            try:
+                await self._sign(live, chain)
+            except _Stale as stale:
+                if not rebuilds_left:
+                    raise stale.expired from None
+                self._engine.publish(live, "stale", detail=stale.expired.detail)
+                await self._rebuild(live, chain, account, wallet)
+        return True
 
     async def _sign(self, live: LiveOperation, chain: ReadyChain) -> None:
         """Let the adapter have the approved payload signed, and keep exactly what our own codec makes of the signatures."""

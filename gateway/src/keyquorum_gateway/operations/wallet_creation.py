@@ -101,7 +101,7 @@ class WalletCreation:
 
     async def _open_accounts(self, live: LiveOperation, wallet: Wallet, plan: WalletPlan) -> None:
         for name in plan.chains:
-            chain = self._chains.find(name, wallet.tenant_id).described()
+            chain = self._chains.find(name, wallet.tenant_id, wallet_id=wallet.id, at="broadcast").described()
             account = await self._accounts.open(wallet, chain, 0)
             self._engine.publish(live, "account_attested", detail=f"{chain.chain} account {account.id}")
 

@@ -50,6 +50,11 @@ async def stream_account_events(request: web.Request) -> web.StreamResponse:
         }
     )
     response.headers.update(request[EXTRA_HEADERS])
+
+    def is_over() -> bool:
+        flag = services.flags.rollout(chain.chain)
+        return _is_gone(request) or (flag is not None and flag.kill)
+
     with services.streams:
         async with adapter_call(chain.chain, "health", READ_S):
             await chain.adapter.health()  # an unreachable node is a problem document while it still can be one
@@ -57,7 +62,7 @@ async def stream_account_events(request: web.Request) -> web.StreamResponse:
         with suppress(ConnectionResetError):
             await response.write(b": watching\n\n")
             try:
-                async with aclosing(_watched(chain, account.address, cursor, lambda: _is_gone(request))) as watched:
+                async with aclosing(_watched(chain, account.address, cursor, is_over)) as watched:
                     async for event in watched:
                         await response.write(b": still here\n\n" if event is None else _frame(event))
             except ChainError as error:
@@ -67,14 +72,14 @@ async def stream_account_events(request: web.Request) -> web.StreamResponse:
 
 
 async def _watched(
-    chain: ReadyChain, address: str, cursor: str, is_gone: Callable[[], bool]
+    chain: ReadyChain, address: str, cursor: str, is_over: Callable[[], bool]
 ) -> AsyncGenerator[ChainEvent | None, None]:
-    """The chain's events, and None in every silence; ends with the chain's stream, or when nobody listens any more."""
+    """The chain's events, and None in every silence; ends with the chain's stream, or when it is over for another reason."""
     events = chain.adapter.stream_events([address], cursor)
     pending: asyncio.Task[ChainEvent | None] | None = None
     silent_since = time.monotonic()
     try:
-        while not is_gone():
+        while not is_over():
             pending = pending or asyncio.create_task(_next(chain.chain, events))
             done, _ = await asyncio.wait([pending], timeout=_LOOK_S)
             if done:

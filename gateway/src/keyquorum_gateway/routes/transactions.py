@@ -51,7 +51,7 @@ async def replace_transaction(request: web.Request) -> web.Response:
     wallet = services.wallets.wallet(account.wallet_id, tenant_id) if account else None
     if replaced is None or account is None or wallet is None:
         raise Problem("not-found", "the tenant has no such transaction")
-    chain = services.chains.find(account.chain, tenant_id, wallet_id=wallet.id).described()
+    chain = services.chains.find(account.chain, tenant_id, wallet_id=wallet.id, at="broadcast").described()
     earlier = resumed_operation(request)
     _require_replaceable(services, replaced, earlier.transaction_id if earlier else "")
     purpose = Purpose(wanted.purpose)
