@@ -43,19 +43,19 @@ class Builder:
         wishes = Wishes.parse(options)
         call, address = call_of(intent), intent.source.address
         amount = Cost(call.value, call.to if call.data else None, intent.amount if call.data else 0)
-        await self._funded(
-            address, amount
-        )  # before the node is asked for gas: it would say less clearly what is missing
-        head = await self._heads.current()
-        fees = await self._fees.fees(head, wishes)
-        gas = wishes.gas_limit or await self._gas.limit(address, call, head)
-        cost = Cost(amount.wei + gas * fees.max_fee, amount.token, amount.amount)
         for _ in range(_ATTEMPTS):
-            # From the last look at the funds to the ledger's entry nothing waits: no other build comes in between.
-            ledger = await self._funded(address, cost)
-            nonce = ledger.next_nonce()
-            unsigned = _CODEC.build(intent, _metadata(nonce, gas, fees))
-            if await self._nonces.take(ledger, nonce, unsigned.payload, cost):
+            async with self._nonces.turn(address):
+                await self._funded(address, amount)  # before gas is asked for: a node says less clearly what is missing
+                head = await self._heads.current()
+                fees = await self._fees.fees(head, wishes)
+                gas = wishes.gas_limit or await self._gas.limit(address, call, head)
+                cost = Cost(amount.wei + gas * fees.max_fee, amount.token, amount.amount)
+                # From the last look at the funds to the hold nothing waits: nobody spends them in between.
+                ledger = await self._funded(address, cost)
+                nonce = ledger.next_nonce()
+                unsigned = _CODEC.build(intent, _metadata(nonce, gas, fees))
+                hold = self._nonces.hold(ledger, nonce, unsigned.payload, cost)
+            if await self._nonces.kept(ledger, hold):
                 return unsigned
         raise NonceConflict("other builders take this account's nonces faster than this one")
 

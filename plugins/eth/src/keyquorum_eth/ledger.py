@@ -51,6 +51,16 @@ class Hold:
 
 
 @dataclass(slots=True)
+class Promised:
+    """The sum of what waiting transactions can take."""
+
+    count: int = 0
+    wei: int = 0
+    unseen_wei: int = 0  # of those that the node's pool does not count
+    tokens: dict[bytes, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Ledger:
     """What is known of an account. Every method is atomic: none of them waits."""
 
@@ -58,16 +68,11 @@ class Ledger:
     view: AccountView | None = None
     block: int = 0  # as of which the view is
     viewed_at: float = 0.0  # monotonic seconds
-    holds: dict[int, Hold] = field(default_factory=dict)
+    holds: dict[int, Hold] = field(default_factory=dict)  # changed by ``add`` and ``drop`` alone
     foreign: set[int] = field(default_factory=set)  # held by somebody else
     tokens: dict[bytes, int] = field(default_factory=dict)  # balances as of the view
-
-    def next_nonce(self) -> int:
-        """The lowest nonce that the node does not count and nobody holds."""
-        nonce = self.seen.pending_count
-        while nonce in self.holds or nonce in self.foreign:
-            nonce += 1
-        return nonce
+    promised: Promised = field(default_factory=Promised)
+    _free: int = 0  # no nonce below is free
 
     @property
     def seen(self) -> AccountView:
@@ -75,19 +80,61 @@ class Ledger:
         assert self.view is not None, "a ledger is refreshed before it is used"
         return self.view
 
-    def waiting(self) -> list[Hold]:
-        """What is held and not used up."""
-        return [hold for nonce, hold in self.holds.items() if nonce >= self.seen.count]
+    def next_nonce(self) -> int:
+        """The lowest nonce that the node does not count and nobody holds."""
+        nonce = max(self._free, self.seen.pending_count)
+        while nonce in self.holds or nonce in self.foreign:
+            nonce += 1
+        self._free = nonce
+        return nonce
+
+    def add(self, hold: Hold) -> None:
+        """Hold a nonce that nothing held."""
+        self.holds[hold.nonce] = hold
+        self._count(hold, 1)
+
+    def drop(self, hold: Hold) -> None:
+        """Give a nonce back; nothing where the hold is gone already."""
+        if self.holds.get(hold.nonce) is hold:
+            del self.holds[hold.nonce]
+            self._free = min(self._free, hold.nonce)
+            self._count(hold, -1)
+
+    def raise_cost(self, hold: Hold, cost: Cost) -> None:
+        """A replacement may cost more."""
+        old = hold.cost
+        self._count(hold, -1)
+        hold.cost = Cost(max(old.wei, cost.wei), old.token or cost.token, max(old.amount, cost.amount))
+        self._count(hold, 1)
+
+    def look(self, view: AccountView, block: int, viewed_at: float, foreign: set[int]) -> None:
+        """Another view of the account, and what others hold."""
+        self.view, self.block, self.viewed_at = view, block, viewed_at
+        self.foreign = foreign - self.holds.keys()
+        self.tokens.clear()
+        self._free = 0
+        self.promised = Promised()
+        for hold in self.holds.values():
+            self._count(hold, 1)
 
     def spendable(self, token: bytes | None, *, without: int | None = None) -> int:
         """Wei, or minor units of a token, that nothing has promised; ``without`` leaves the cost of one nonce out."""
-        view = self.seen
-        waiting = [hold for hold in self.waiting() if hold.nonce != without]
+        view, promised = self.seen, self.promised
         if token is not None:
-            return self.tokens[token] - sum(hold.cost.amount for hold in waiting if hold.cost.token == token)
-        counted = view.balance - sum(hold.cost.wei for hold in waiting)
-        if without is not None:
-            return counted  # the pool holds what is replaced
+            return self.tokens[token] - promised.tokens.get(token, 0)
+        if without is not None:  # the pool holds what is replaced, so its view of the balance says nothing
+            hold = self.holds.get(without)
+            return view.balance - promised.wei + (hold.cost.wei if hold is not None else 0)
         # The pool may hold transactions that nobody here remembers; coins on their way to the account do not count.
-        unseen = view.pending_balance - sum(hold.cost.wei for hold in waiting if hold.nonce >= view.pending_count)
-        return min(counted, unseen)
+        return min(view.balance - promised.wei, view.pending_balance - promised.unseen_wei)
+
+    def _count(self, hold: Hold, sign: int) -> None:
+        if self.view is None or hold.nonce < self.view.count:
+            return
+        self.promised.count += sign
+        self.promised.wei += sign * hold.cost.wei
+        if hold.nonce >= self.view.pending_count:
+            self.promised.unseen_wei += sign * hold.cost.wei
+        if hold.cost.token is not None:
+            tokens = self.promised.tokens
+            tokens[hold.cost.token] = tokens.get(hold.cost.token, 0) + sign * hold.cost.amount

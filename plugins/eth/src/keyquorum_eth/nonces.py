@@ -11,7 +11,8 @@ import asyncio
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from keyquorum_eth.heads import Heads
 from keyquorum_eth.ledger import Cost, Hold, Ledger
@@ -54,6 +55,7 @@ class NonceAllocator:
         self._age_s_max = age_s_max
         self._ledgers: OrderedDict[str, Ledger] = OrderedDict()
         self._locks: dict[str, asyncio.Lock] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
 
     async def ledger(self, address: str, *, anew: bool = False) -> Ledger:
         """The account as of a moment ago, or as of now."""
@@ -68,28 +70,35 @@ class NonceAllocator:
                 await self._refresh(ledger)
         return ledger
 
-    async def take(self, ledger: Ledger, nonce: int, payload: bytes, cost: Cost) -> bool:
-        """Whether ``nonce``, which is free as far as the ledger knows, is now the payload's.
+    @asynccontextmanager
+    async def turn(self, address: str) -> AsyncIterator[None]:
+        """Builds of one account choose their nonces one after the other, in the order in which they were asked for."""
+        async with self._turns.setdefault(address, asyncio.Lock()):
+            yield
 
-        Nothing is awaited before the ledger has it, so nobody else here gets it in the meantime.
-        """
-        if len(ledger.waiting()) >= IN_FLIGHT_MAX:
+    def hold(self, ledger: Ledger, nonce: int, payload: bytes, cost: Cost) -> Hold:
+        """Hold a nonce that is free as far as the ledger knows; it counts once it is :meth:`kept`."""
+        if ledger.promised.count >= IN_FLIGHT_MAX:
             raise NonceConflict(
                 f"{IN_FLIGHT_MAX} transactions of this account wait to be included: wait for some of them"
             )
         fingerprint = fingerprint_of(payload)
         owner = f"{fingerprint}.{secrets.token_hex(_RANDOM_BYTES)}"
         hold = Hold(nonce, fingerprint, owner, cost, self._clock.monotonic() + BUILT_TTL_S)
-        ledger.holds[nonce] = hold
+        ledger.add(hold)
+        return hold
+
+    async def kept(self, ledger: Ledger, hold: Hold) -> bool:
+        """Whether the host has written the reservation; False where another gateway was faster."""
         try:
-            granted = await self._reserve(ledger.address, _item(nonce), owner, BUILT_TTL_S)
+            granted = await self._reserve(ledger.address, _item(hold.nonce), hold.owner, BUILT_TTL_S)
         except BaseException:
-            _drop(ledger, hold)
-            await asyncio.shield(self._release(ledger.address, _item(nonce), owner))
+            ledger.drop(hold)
+            await asyncio.shield(self._release(ledger.address, _item(hold.nonce), hold.owner))
             raise
         if not granted:
-            _drop(ledger, hold)
-            ledger.foreign.add(nonce)
+            ledger.drop(hold)
+            ledger.foreign.add(hold.nonce)
         return granted
 
     async def give_back(self, address: str, nonce: int, payload: bytes) -> None:
@@ -103,7 +112,7 @@ class NonceAllocator:
             return
         if hold is not None and hold.fingerprint == fingerprint:
             if not hold.sent:
-                _drop(ledger, hold)
+                ledger.drop(hold)
                 await self._release(address, _item(nonce), hold.owner)
             return
         held = await self._reservations.held(self._chain, address)
@@ -122,9 +131,7 @@ class NonceAllocator:
         if not await self._reserve(address, _replacement(nonce, fingerprint), fingerprint, SENT_TTL_S):
             raise NonceConflict("the host does not keep the replacement")
         hold.replacements.add(fingerprint)
-        hold.cost = Cost(
-            max(hold.cost.wei, cost.wei), hold.cost.token or cost.token, max(hold.cost.amount, cost.amount)
-        )
+        self._of(address).raise_cost(hold, cost)
 
     async def claim(self, address: str, nonce: int, payload: bytes, cost: Cost) -> "Claim":
         """Make sure, before bytes leave, that their nonce is theirs; :class:`NonceConflict` otherwise.
@@ -139,16 +146,17 @@ class NonceAllocator:
             if nonce in ledger.holds:
                 raise NonceConflict("another transaction was built with this nonce")
             owner = f"{fingerprint}.{secrets.token_hex(_RANDOM_BYTES)}"
-            hold = ledger.holds[nonce] = Hold(nonce, fingerprint, owner, cost, 0.0)
+            hold = Hold(nonce, fingerprint, owner, cost, 0.0)
+            ledger.add(hold)
         hold.until = self._clock.monotonic() + SENT_TTL_S
         try:
             granted = await self._reserve(address, _item(nonce), hold.owner, SENT_TTL_S)
         except BaseException:
             if made:
-                _drop(ledger, hold)
+                ledger.drop(hold)
             raise
         if not granted:
-            _drop(ledger, hold)
+            ledger.drop(hold)
             ledger.foreign.add(nonce)
             raise NonceConflict("another transaction was built with this nonce")
         ledger.foreign.discard(nonce)
@@ -156,7 +164,7 @@ class NonceAllocator:
 
     async def forget(self, ledger: Ledger, hold: Hold) -> None:
         """Free a nonce whose transaction can never be included."""
-        _drop(ledger, hold)
+        ledger.drop(hold)
         await self._release(ledger.address, _item(hold.nonce), hold.owner)
 
     async def _adopt(self, address: str, nonce: int, fingerprint: str) -> Hold | None:
@@ -164,7 +172,7 @@ class NonceAllocator:
         ledger = self._of(address)
         hold = ledger.holds.get(nonce)
         if hold is not None and hold.until <= self._clock.monotonic():
-            _drop(ledger, hold)
+            ledger.drop(hold)
             hold = None
         if hold is not None and hold.covers(fingerprint):
             return hold
@@ -172,8 +180,10 @@ class NonceAllocator:
         owner = held.get(_item(nonce), "")
         replaces = _replacement(nonce, fingerprint) in held
         if hold is None and owner and (_owns(owner, fingerprint) or replaces):
-            hold = Hold(nonce, owner.partition(".")[0], owner, Cost(0), self._clock.monotonic() + SENT_TTL_S)
-            hold = ledger.holds.setdefault(nonce, hold)
+            hold = ledger.holds.get(nonce)  # somebody may have been faster while the host was asked
+            if hold is None:
+                hold = Hold(nonce, owner.partition(".")[0], owner, Cost(0), self._clock.monotonic() + SENT_TTL_S)
+                ledger.add(hold)
         if hold is not None and replaces:
             hold.replacements.add(fingerprint)
         return hold if hold is not None and hold.covers(fingerprint) else None
@@ -187,10 +197,8 @@ class NonceAllocator:
         expired = [hold for hold in ledger.holds.values() if hold.until <= asked_at]
         lost = [hold for hold in ledger.holds.values() if held.get(_item(hold.nonce), hold.owner) != hold.owner]
         for hold in (*done, *expired, *lost):
-            _drop(ledger, hold)
-        ledger.view, ledger.block, ledger.viewed_at = view, head.number, asked_at
-        ledger.tokens.clear()
-        ledger.foreign = _nonces(held) - ledger.holds.keys()
+            ledger.drop(hold)
+        ledger.look(view, head.number, asked_at, _nonces(held))
         for hold in done:
             await self._release(ledger.address, _item(hold.nonce), hold.owner)
             for fingerprint in hold.replacements:
@@ -203,6 +211,7 @@ class NonceAllocator:
             if len(self._ledgers) > ACCOUNTS_MAX:
                 forgotten, _ = self._ledgers.popitem(last=False)
                 self._locks.pop(forgotten, None)
+                self._turns.pop(forgotten, None)
         self._ledgers.move_to_end(address)
         return ledger
 
@@ -244,11 +253,6 @@ class Claim:
         """The network does not take these bytes: their nonce is free, unless it is another's as well."""
         if not self._hold.sent and not self.replaces:
             await self._nonces.forget(self._ledger, self._hold)
-
-
-def _drop(ledger: Ledger, hold: Hold) -> None:
-    if ledger.holds.get(hold.nonce) is hold:
-        del ledger.holds[hold.nonce]
 
 
 def _item(nonce: int) -> str:

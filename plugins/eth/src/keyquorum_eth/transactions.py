@@ -13,6 +13,7 @@ from typing import Any
 import rlp  # type: ignore[import-untyped]
 from coincurve import PublicKey
 from eth_utils.crypto import keccak
+from rlp.codec import encode_raw  # type: ignore[import-untyped]
 
 from keyquorum_eth.addresses import ADDRESS_BYTES
 from keyquorum_eth.limits import (
@@ -140,7 +141,7 @@ def recover(digest: bytes, signature: bytes) -> bytes:
 
 
 def _serialized(items: list[Any]) -> bytes:
-    return TYPE + bytes(rlp.encode(items))
+    return TYPE + bytes(encode_raw(items))
 
 
 def _items(encoded: bytes, count: int) -> list[Any]:
