@@ -91,18 +91,17 @@ async def command(stack: RunningStack, *words: str) -> str:
 
 async def restarted(stack: RunningStack, *names: str) -> None:
     """Processes that read their configuration again."""
-    for name in names:
-        await control.ask(stack.layout.state, "stop", name)
-    await stack.bring_back(*names)
+    for order in ("stop", "start"):
+        await asyncio.gather(*(control.ask(stack.layout.state, order, name) for name in names))
+    await stack.settled(len(PARTIES))
 
 
 async def test_a_strangers_plugin_serves(stranger, served):
     """Refused with the line that allows it; with that line and the pins that were printed, it moves coins."""
-    plugins = json.loads(await command(served, "plugins", "--json"))["items"]
-    mine = [plugin for plugin in plugins if plugin["distribution"] == "keyquorum-toy"]
-    assert {(plugin["name"], plugin["state"]) for plugin in mine} == {("toy", "refused")}
-    (line,) = {plugin["allow_line"] for plugin in mine}
-    assert f"add under [plugins]: {line}" in await command(served, "plugins")
+    lines = [line for line in (await command(served, "plugins")).splitlines() if "keyquorum-toy" in line]
+    assert len(lines) == 2
+    assert all("refused" in line for line in lines)
+    (line,) = {line.partition("add under [plugins]: ")[2].strip() for line in lines}
 
     gateway = served.layout.config(GATEWAY)
     (before,) = [text for text in gateway.read_text().splitlines() if text.startswith("allow = ")]
@@ -119,8 +118,7 @@ async def test_a_strangers_plugin_serves(stranger, served):
     await restarted(served, *PARTIES, GATEWAY)
 
     plugins = json.loads(await command(served, "plugins", "list", "--json"))["items"]
-    assert {p["state"] for p in plugins if p["distribution"] == "keyquorum-toy"} == {"loaded"}
-    assert CHAIN in await command(served, "chains", "list")
+    assert [p["state"] for p in plugins if p["distribution"] == "keyquorum-toy"] == ["loaded", "loaded"]
     async with aiohttp.ClientSession() as session:
         client = Gateway(session, (await served.status())["base_url"], served.api_key)
         source, destination = [await account(client, session, stranger) for _ in range(2)]
@@ -130,7 +128,7 @@ async def test_a_strangers_plugin_serves(stranger, served):
         found = await client.until(f"/v1/transactions/{ordered.made_id}", ended, within_s=20)
         assert (found["state"], found["error"]) == ("confirmed", None)
         assert await balance(session, stranger, destination["address"]) == FUNDS + AMOUNT
-        assert await balance(session, stranger, source["address"]) == FUNDS - AMOUNT - int(found["fee"])
+        assert await balance(session, stranger, source["address"]) == FUNDS - AMOUNT - int(found["fee"]["amount"])
         async with session.get(f"{stranger.ledger_url}/transactions/{found['txid']}") as answer:
             assert (await answer.json())["confirmations"] >= 2
     roster = served.layout.node(PARTIES[0]) / "roster.toml"

@@ -68,11 +68,16 @@ class InstalledCodec:
     version: str = "1.0"
 
 
+def codec_source(decode: str, head: str) -> str:
+    """A codec's module; ``decode`` is indented by eight."""
+    return _CODEC.format(head=head, decode=decode)
+
+
 def install_codec(
     folder: Path, decode: str = HONEST, head: str = "", *, version: str = "1.0", package: str = "kq_toy"
 ) -> InstalledCodec:
     """Install a codec whose ``decode`` has that body and whose module begins with ``head``."""
-    source = _CODEC.format(head=dedent(head), decode=indent(dedent(decode).strip(), " " * 8))
+    source = codec_source(indent(dedent(decode).strip(), " " * 8), dedent(head))
     (folder / package).mkdir(parents=True)
     (folder / package / "__init__.py").write_text("")
     (folder / package / "codec.py").write_text(source)

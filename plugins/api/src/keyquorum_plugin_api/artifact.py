@@ -7,7 +7,7 @@ distribution's dependencies are pinned by the operator's lock file, not by this 
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.machinery import PathFinder, all_suffixes
 from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
@@ -63,18 +63,26 @@ def package_folder(distribution: Distribution) -> Path:
     return folder.resolve()
 
 
-def artifact_hash(distribution: Distribution) -> bytes:
+def artifact_hash(distribution: Distribution, files: Mapping[Path, bytes] | None = None) -> bytes:
     """SHA-256 over the sorted (relative path, SHA-256) of all files of the codec's package, 32 bytes.
 
-    Paths begin with the package's name, so that an editable install and a wheel of the same source agree.
+    Paths begin with the package's name, so that an editable install and a wheel of the same source agree. ``files`` are
+    :func:`artifact_files`, where they were read already.
     """
     folder = package_folder(distribution)
     digest = hashlib.sha256(_TAG)
-    for file in sorted(_files(folder), key=lambda file: file.relative_to(folder).parts):
+    for file, content in (artifact_files(distribution) if files is None else files).items():
         path = "/".join((folder.name, *file.relative_to(folder).parts)).encode()
         digest.update(len(path).to_bytes(4, "big") + path)
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(content)
     return digest.digest()
+
+
+def artifact_files(distribution: Distribution) -> dict[Path, bytes]:
+    """Each file of the artifact and the SHA-256 of what is in it now, in the order in which they are hashed."""
+    folder = package_folder(distribution)
+    files = sorted(_files(folder), key=lambda file: file.relative_to(folder).parts)
+    return {file: hashlib.sha256(file.read_bytes()).digest() for file in files}
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -12,11 +12,12 @@ from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from typing import Any, Final
 
-from keyquorum_plugin_api.artifact import ArtifactError, artifact_hash, find_codec, package_folder
+from keyquorum_plugin_api.artifact import ArtifactError, artifact_files, artifact_hash, find_codec, package_folder
 from keyquorum_plugin_api.codec import Codec
 from keyquorum_plugin_api.codec_host.answers import CODEC_FAULT, Answers, refusal
 from keyquorum_plugin_api.codec_host.confinement import allow_cpu_seconds, confine, importable_paths, object_to_io
 from keyquorum_plugin_api.codec_host.frames import FrameError, encode_frame, read_frame, write_all
+from keyquorum_plugin_api.codec_host.pinned import PinnedFinder
 
 REFUSED: Final = 3
 BROKEN: Final = 4
@@ -62,12 +63,14 @@ def _load(options: argparse.Namespace) -> tuple[Codec, dict[str, Any]]:
     distribution, entry_point = find_codec(options.codec, options.path)
     if distribution.version != options.version:
         raise ArtifactError(f"version {distribution.version} is installed, and {options.version} is pinned")
-    found = artifact_hash(distribution).hex()
+    files = artifact_files(distribution)
+    found = artifact_hash(distribution, files).hex()
     if found != options.sha256:
         raise ArtifactError(f"the artifact's hash is {found}, and {options.sha256} is pinned")
     folder = package_folder(distribution)
     if options.path is not None:
         _make_importable(str(options.path))
+    PinnedFinder(folder, files).install()
     sys.dont_write_bytecode = True
     sys.pycache_prefix = _NO_FOLDER
     confinement = confine(options.memory_mib << 20, [folder, *importable_paths()])
