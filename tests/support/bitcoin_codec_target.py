@@ -80,7 +80,7 @@ def hostile_packets(us: TaprootKey, friend: TaprootKey, thief: TaprootKey) -> di
         "an amount above all coins": outputs((change, own), (rich + 1, theirs)),
         "an amount of 2^64 - 1": outputs((change, own), (2**64 - 1, theirs)),
         "coins above all coins": good.but(
-            input_maps=(coin_map(rich, us), map_2), outputs=((rich - 20_000, own), (paid, theirs))
+            input_maps=(coin_map(rich, us), map_2), outputs=((rich - 30_000, own), (paid, theirs))
         ).encode(),
         "a coin above all coins": good.but(
             inputs=(first,), input_maps=(coin_map(rich + 1, us),), outputs=((rich, own),)

@@ -215,7 +215,7 @@ def test_random_draw_keeps_the_most_valuable():
     payment = Payment(Target(200_000, (P2TR,)), 1_000, 1_000, ())
     drawn = single_random_draw(coins, payment, lambda n: n - 1)  # the small ones come first
     assert drawn is not None
-    assert sorted(coin.amount for coin in drawn) == [1_000] * 5 + [20_000] * 11
+    assert sorted(coin.amount for coin in drawn) == [1_000] * 6 + [20_000] * 10
 
 
 def test_branch_and_bound_counts_inputs():
