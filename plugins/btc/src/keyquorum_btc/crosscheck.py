@@ -35,12 +35,15 @@ def bitcoinlib_transaction() -> Any:
         before = os.environ.get(_FOLDER)
         os.environ[_FOLDER] = folder
         try:
-            from bitcoinlib.transactions import Transaction  # noqa: PLC0415 see above
+            from bitcoinlib.networks import NETWORK_DEFINITIONS  # noqa: PLC0415 see above
+            from bitcoinlib.transactions import Transaction  # noqa: PLC0415
         finally:
             if before is None:
                 del os.environ[_FOLDER]
             else:
                 os.environ[_FOLDER] = before
+        # Its regtest has the base58 prefixes of the main network; Bitcoin Core's chainparams.cpp has those of testnet.
+        NETWORK_DEFINITIONS["regtest"] |= {"prefix_address": "6F", "prefix_address_p2sh": "C4"}
         log = logging.getLogger("bitcoinlib")
         log.propagate = False
         for handler in list(log.handlers):
