@@ -253,3 +253,20 @@ def test_accounts_with_other_keys_own_nothing(key):
     """An address alone makes no owner."""
     with pytest.raises(InvalidPayload):
         CODEC.decode(built(TARGET).payload, TARGET.chain, [replace(SOURCE, public_key=key)])
+
+
+def test_two_payloads_exclude_each_other_if_they_share_a_coin():
+    """All of them, or one; different coins and messages never do."""
+    both = built(TARGET)
+    one, other = (
+        CODEC.build_cancellation(SOURCE, TARGET.chain, {"coins": format_coins([coin]), "fee": str(FEE)})
+        for coin in COINS
+    )
+    assert CODEC.excludes(both.payload, cancellation().payload, TARGET.chain)
+    assert CODEC.excludes(both.payload, one.payload, TARGET.chain)
+    assert CODEC.excludes(other.payload, both.payload, TARGET.chain)
+    assert not CODEC.excludes(one.payload, other.payload, TARGET.chain)
+    message = CODEC.build_message(SOURCE, TARGET.chain, "hello")
+    assert not CODEC.excludes(message.payload, message.payload, TARGET.chain)
+    with pytest.raises(InvalidPayload):
+        CODEC.excludes(both.payload, b"", TARGET.chain)

@@ -100,6 +100,14 @@ class BitcoinCodec(Codec):
         found = _read(payload)
         return _decoded(found, chain, _owner(found, chain, accounts))
 
+    def excludes(self, payload: bytes, other: bytes, chain: str) -> bool:
+        """Whether both spend one coin."""
+        require_network(chain)
+        one, another = _read(payload), _read(other)
+        if not isinstance(one, Spend) or not isinstance(another, Spend):
+            return False
+        return not {coin.outpoint for coin in one.coins}.isdisjoint(coin.outpoint for coin in another.coins)
+
     def combine(self, unsigned: UnsignedTransaction, signatures: Sequence[bytes]) -> SignedTransaction:
         """The network serialization and its txid; of a message, the BIP322 witness and the id of ``to_sign``."""
         require_network(unsigned.chain)
