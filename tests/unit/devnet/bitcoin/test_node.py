@@ -170,6 +170,18 @@ def test_tampered_blocks_are_refused(regtest, position, value):
     assert snapshot(regtest) == before
 
 
+def test_block_with_a_double_spend_evicts_what_waited(regtest, alice, bob):
+    """A miner may take another transaction than the mempool has; that one and its child go."""
+    coin = regtest.fund(alice.address, VALUE)[0]
+    waiting = pay(regtest, alice, bob, coin)
+    regtest.send(regtest.pay(bob, [Outpoint(waiting, 0)], [(bob.address, VALUE - 1000)]))
+    other = parse(bytes.fromhex(regtest.pay(alice, [coin], [(alice.address, VALUE - 500)])))
+    regtest.node.mine_one(regtest.faucet.script, [other], 500)
+    assert len(regtest.node.mempool) == 0
+    assert regtest.node.mempool.total_vsize == 0
+    assert list(regtest.node.chain.unspent(alice.script)) == [Outpoint(other.txid, 0)]
+
+
 def test_unknown_parent(regtest):
     """A block that follows nothing known is refused."""
     raw = bytearray(regtest.node.chain.tip.raw)

@@ -188,11 +188,8 @@ class Node:
     def _resubmitted(self, kernel: Kernel) -> list[Change]:
         """Every block that is not invalidated, given (again) to a kernel in order of arrival; what changed."""
         changes: list[Change] = []
-        withheld = set(self._invalidated)
         for block in list(self.blocks.values())[1:]:
-            if block.previous in withheld:
-                withheld.add(block.hash)
-            if block.hash not in withheld:
+            if block.hash not in self._invalidated:  # what follows one has no parent there, and is refused
                 changes += kernel.submit(block.raw).changes
         return changes
 
@@ -245,8 +242,6 @@ class Node:
         self.mempool = Mempool()
         times = {entry.txid: entry.time for entry in waiting}
         for transaction in [*returned, *(entry.transaction for entry in waiting)]:
-            if self.chain.transaction(transaction.txid) is not None:
-                continue
             try:
                 entry = admit(transaction, self.chain, self.mempool, self.now, reorg=True).entry
             except TxRefused:
