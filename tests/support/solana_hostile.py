@@ -17,15 +17,20 @@ from solders.system_program import (
     ID,
     AdvanceNonceAccountParams,
     AssignParams,
+    AuthorizeNonceAccountParams,
     CreateAccountParams,
     TransferParams,
     TransferWithSeedParams,
+    WithdrawNonceAccountParams,
     advance_nonce_account,
     assign,
+    authorize_nonce_account,
     create_account,
     transfer,
     transfer_with_seed,
+    withdraw_nonce_account,
 )
+from solders.sysvar import CLOCK
 
 MEMO = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
 MEMO_V1 = Pubkey.from_string("Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo")
@@ -64,7 +69,18 @@ def hostile_transfers(us: Pubkey, friend: Pubkey, thief: Pubkey) -> dict[str, by
         from_pubkey=us, from_base=us, from_seed="s", from_owner=ID, to_pubkey=friend, lamports=LAMPORTS
     )
     created = CreateAccountParams(from_pubkey=us, to_pubkey=thief, lamports=LAMPORTS, space=0, owner=TOKEN)
-    nonce = advance_nonce_account(AdvanceNonceAccountParams(nonce_pubkey=thief, authorized_pubkey=us))
+    spare = Pubkey(bytes([7]) * 32)  # a nonce account
+
+    def advance(account: Pubkey = spare, authority: Pubkey = us) -> Instruction:
+        return advance_nonce_account(AdvanceNonceAccountParams(nonce_pubkey=account, authorized_pubkey=authority))
+
+    nonce = advance()
+    authorize = authorize_nonce_account(
+        AuthorizeNonceAccountParams(nonce_pubkey=spare, authorized_pubkey=us, new_authority=thief)
+    )
+    withdraw = withdraw_nonce_account(
+        WithdrawNonceAccountParams(nonce_pubkey=spare, authorized_pubkey=us, to_pubkey=thief, lamports=1)
+    )
     token_approve = Instruction(
         TOKEN,
         bytes([4]) + LAMPORTS.to_bytes(8, "little"),
@@ -74,8 +90,18 @@ def hostile_transfers(us: Pubkey, friend: Pubkey, thief: Pubkey) -> dict[str, by
         "second transfer": (us, [limit, price, move, theft]),
         "second transfer first": (us, [theft, limit, price, move]),
         "transfer instead of memo": (us, [limit, price, theft, move]),
-        "durable nonce": (us, [nonce, limit, price, move]),
         "durable nonce last": (us, [limit, price, move, nonce]),
+        "durable nonce after the limit": (us, [limit, nonce, price, move]),
+        "two durable nonces": (us, [nonce, advance(thief), limit, price, move]),
+        "durable nonce of another authority": (us, [advance(authority=thief), limit, price, move]),
+        "durable nonce of the destination": (us, [advance(friend), limit, price, move]),
+        "durable nonce of the source": (us, [advance(us), limit, price, move]),
+        "durable nonce of a sysvar": (us, [advance(CLOCK), limit, price, move]),
+        "nonce given away": (us, [authorize, limit, price, move]),
+        "nonce given away beside": (us, [nonce, limit, price, move, authorize]),
+        "nonce withdrawn": (us, [limit, price, withdraw]),
+        "nonce withdrawn first": (us, [withdraw, limit, price, move]),
+        "only a nonce advanced": (us, [nonce, limit, price]),
         "assign the account to a program": (us, [limit, price, move, assign(AssignParams(pubkey=us, owner=thief))]),
         "only assign": (us, [limit, price, assign(AssignParams(pubkey=us, owner=thief))]),
         "create account": (us, [limit, price, create_account(created)]),

@@ -17,6 +17,7 @@ from keyquorum_sol.adapter import SolanaAdapter
 from keyquorum_sol.codec import SolanaCodec
 from support.solana import SOL, SolanaRpcCaller
 from support.solana_hostile import hostile_messages, hostile_transfers
+from support.solana_hostile_tokens import hostile_nonce_accounts, hostile_tokens
 
 RENT_EXEMPT = 890_880  # lamports, an account without data
 
@@ -58,7 +59,12 @@ class SolanaCodecTarget:
     def __init__(self, seed: bytes = b"codec") -> None:
         self._seed = seed
         us, friend, thief = (Pubkey.from_bytes(self.account(index).account.public_key) for index in (0, 1, 2))
-        self.hostile_payloads = hostile_transfers(us, friend, thief) | hostile_messages(us, thief)
+        self.hostile_payloads = {
+            **hostile_transfers(us, friend, thief),
+            **hostile_tokens(us, friend, thief),
+            **hostile_nonce_accounts(us, thief),
+            **hostile_messages(us, thief),
+        }
 
     def account(self, index: int) -> LocalAccount:
         """The same account for the same index."""

@@ -26,14 +26,20 @@ from support.solana import SOL
 from support.solana_target import SolanaCodecTarget
 
 TARGET = SolanaCodecTarget()
+FRIEND = TARGET.account(1).account.address
 
 
 def in_context(value: object) -> Reply:
     return result({"context": {"slot": 200}, "value": value})
 
 
-def account(lamports: int, *, executable: bool = False) -> dict[str, object]:
-    return {"lamports": lamports, "executable": executable, "space": 0, "data": ["", "base64"], "owner": "1" * 32}
+def account(lamports: int, *, executable: bool = False, owner: str = "1" * 32) -> dict[str, object]:
+    return {"lamports": lamports, "executable": executable, "space": 0, "data": ["", "base64"], "owner": owner}
+
+
+def accounts(source: object, destination: object) -> Reply:
+    """The payer, which is the source, and the destination."""
+    return in_context([source, source, destination])
 
 
 @pytest.fixture
@@ -47,7 +53,7 @@ async def adapter(
 ) -> AsyncIterator[SolanaAdapter]:
     """Its node is honest until told otherwise."""
     script.says("getLatestBlockhash", in_context({"blockhash": GENESIS_HASH, "lastValidBlockHeight": 150}))
-    script.says("getMultipleAccounts", in_context([account(10 * SOL), None]))
+    script.says("getMultipleAccounts", accounts(account(10 * SOL), None))
     script.says("simulateTransaction", in_context({"err": None, "unitsConsumed": 450, "logs": []}))
     script.says("getRecentPrioritizationFees", result([{"slot": 1, "prioritizationFee": 1000}]))
     script.says("getMinimumBalanceForRentExemption", result(890_880))
@@ -78,8 +84,20 @@ async def test_builds_ask_the_node_once_for_everything(adapter: SolanaAdapter, s
         "getMinimumBalanceForRentExemption": 1,
         "getMultipleAccounts": 3,
         "simulateTransaction": 3,
-        "getRecentPrioritizationFees": 3,
+        "getRecentPrioritizationFees": 1,
     }
+
+
+async def test_plain_transfers_are_simulated_once_a_while(adapter: SolanaAdapter, script: ScriptedNode) -> None:
+    """Without a memo they take the same units every time; with one, or with another payer, they do not."""
+    plain = transfer_intent(TARGET, memo="")
+    for _ in range(3):
+        await adapter.build_transfer(plain, {})
+    assert len(script.called("simulateTransaction")) == 1
+    await adapter.build_transfer(transfer_intent(TARGET), {})
+    assert len(script.called("simulateTransaction")) == 2
+    await adapter.build_transfer(transfer_intent(TARGET, memo="", fee_payer=TARGET.account(2).account), {})
+    assert len(script.called("simulateTransaction")) == 3
 
 
 @pytest.mark.parametrize(
@@ -92,10 +110,16 @@ async def test_builds_ask_the_node_once_for_everything(adapter: SolanaAdapter, s
         ("simulateTransaction", in_context({"err": None, "unitsConsumed": None}), ChainUnavailable),
         ("simulateTransaction", in_context({"err": None, "unitsConsumed": 0}), ChainUnavailable),
         ("simulateTransaction", in_context({"err": None, "unitsConsumed": 10**9}), ChainUnavailable),
-        ("getMultipleAccounts", in_context([account(10 * SOL), account(SOL, executable=True)]), InvalidAddress),
-        ("getMultipleAccounts", in_context([None, None]), InsufficientFunds),
-        ("getMultipleAccounts", in_context([account(TARGET.amount), None]), InsufficientFunds),
-        ("getMultipleAccounts", in_context([{"lamports": "all"}, None]), ChainUnavailable),
+        ("getMultipleAccounts", accounts(account(10 * SOL), account(SOL, executable=True)), InvalidAddress),
+        ("getMultipleAccounts", accounts(account(10 * SOL, owner=FRIEND), None), TransactionRejected),
+        ("getMultipleAccounts", accounts(account(10 * SOL) | {"space": 80}, None), TransactionRejected),
+        ("getMultipleAccounts", accounts(None, None), InsufficientFunds),
+        ("getMultipleAccounts", accounts(account(TARGET.amount), None), InsufficientFunds),
+        ("getMultipleAccounts", accounts({"lamports": "all"}, None), ChainUnavailable),
+        ("getMultipleAccounts", accounts(account(10 * SOL) | {"data": ["AAAA", "base64"]}, None), ChainUnavailable),
+        ("getMultipleAccounts", accounts(account(10 * SOL) | {"data": "AAAA"}, None), ChainUnavailable),
+        ("getMultipleAccounts", accounts(account(10 * SOL) | {"data": ["", "base58"]}, None), ChainUnavailable),
+        ("getMultipleAccounts", accounts(account(10 * SOL) | {"owner": "me"}, None), ChainUnavailable),
         ("getRecentPrioritizationFees", result([{"slot": 1, "prioritizationFee": 2**64 - 1}]), FeeTooHigh),
         ("getRecentPrioritizationFees", result([{"slot": 1, "prioritizationFee": -1}]), ChainUnavailable),
         ("getMinimumBalanceForRentExemption", result(SOL), InvalidAmount),

@@ -81,3 +81,11 @@ def test_path_is_the_accounts() -> None:
     moved = replace(TARGET.account(0).account, path=(7, 7))
     found = TARGET.codec.decode(built(TARGET).payload, TARGET.chain, [moved])
     assert [request.path for request in found.requests] == [(7, 7)]
+
+
+@pytest.mark.parametrize("name", TARGET.hostile_payloads)
+def test_hostile_payload_is_refused(name: str) -> None:
+    """Each for itself, by a key that owns source and destination."""
+    accounts = [TARGET.account(index).account for index in (0, 1)]
+    with pytest.raises(InvalidPayload):
+        TARGET.codec.decode(TARGET.hostile_payloads[name], TARGET.chain, accounts)

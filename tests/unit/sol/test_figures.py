@@ -3,8 +3,9 @@
 import pytest
 
 from keyquorum_plugin_api.errors import ChainUnavailable, FeeTooHigh, InsufficientFunds, InvalidAddress, InvalidAmount
-from keyquorum_sol.fees import percentile, require_affordable, unit_limit
-from keyquorum_sol.funds import require_destination, require_funds
+from keyquorum_sol.fees import percentile, require_affordable, require_units, unit_limit
+from keyquorum_sol.funds import require_arrival, require_destination, require_fee, require_payment
+from keyquorum_sol.limits import NONCE_ACCOUNT_BYTES, TOKEN_ACCOUNT_BYTES, rent_exemption
 from keyquorum_sol.node import Account
 
 RENT = 890_880
@@ -12,13 +13,13 @@ FEE = 5_000
 
 
 def account(lamports: int, *, executable: bool = False) -> Account:
-    return Account.model_validate({"lamports": lamports, "executable": executable, "space": 0})
+    shape = {"lamports": lamports, "executable": executable, "space": 0, "owner": "1" * 32, "data": ["", "base64"]}
+    return Account.model_validate(shape)
 
 
 def check(amount: int, held: int | None, received: int | None) -> None:
-    source = None if held is None else account(held)
-    destination = None if received is None else account(received)
-    require_funds(amount, FEE, source, destination, source_rent=RENT, destination_rent=RENT)
+    require_payment(None if held is None else account(held), amount, FEE, rent=RENT)
+    require_arrival(None if received is None else account(received), amount, rent=RENT)
 
 
 @pytest.mark.parametrize(
@@ -32,12 +33,13 @@ def test_percentile_is_the_nearest_rank(prices: list[int], percent: int, expecte
 
 def test_compute_units_have_a_margin_and_a_limit() -> None:
     """Rounded up; a node that does not say is not believed."""
+    assert require_units(450) == 450
     assert unit_limit(450, 20) == 540
     assert unit_limit(451, 20) == 542
     assert unit_limit(1_400_000, 20) == 1_400_000
     for unknown in (None, 0):
         with pytest.raises(ChainUnavailable):
-            unit_limit(unknown, 20)
+            require_units(unknown)
 
 
 def test_fee_above_the_ceiling_is_refused_not_cut() -> None:
@@ -93,3 +95,21 @@ def test_programs_are_no_destination() -> None:
     require_destination(account(RENT))
     with pytest.raises(InvalidAddress, match="program"):
         require_destination(account(RENT, executable=True))
+
+
+def test_fee_payer_needs_the_fee_and_its_own_rent() -> None:
+    """Or exactly the fee, which empties it."""
+    for held in (FEE, FEE + RENT, 10 * RENT):
+        require_fee(account(held), FEE, rent=RENT)
+    for poor in (None, account(FEE - 1), account(FEE + 1), account(FEE + RENT - 1)):
+        with pytest.raises(InsufficientFunds, match="payer of the fee"):
+            require_fee(poor, FEE, rent=RENT)
+
+
+def test_rent_is_what_clusters_ask_for() -> None:
+    """The published figures for accounts with 0, 80 and 165 bytes."""
+    assert [rent_exemption(size) for size in (0, NONCE_ACCOUNT_BYTES, TOKEN_ACCOUNT_BYTES)] == [
+        RENT,
+        1_447_680,
+        2_039_280,
+    ]

@@ -3,6 +3,7 @@
 import pytest
 
 from keyquorum_plugin_api.chain import TransactionState, TransactionStatus
+from keyquorum_sol.lifetimes import UntilHeight
 from keyquorum_sol.node import SolanaNode
 from keyquorum_sol.status import StatusReader
 from support.scripted_rpc import Reply, ScriptedNode, result
@@ -22,7 +23,8 @@ def entry(commitment: str | None, confirmations: int | None = 0, err: object = N
 async def read(
     node: SolanaNode, commitment: str = "confirmed", last_valid: int | None = LAST_VALID, *, submitted: bool = True
 ) -> TransactionStatus:
-    return await StatusReader(node, commitment).read(TXID, last_valid, submitted=submitted)
+    lifetime = None if last_valid is None else UntilHeight(last_valid)
+    return await StatusReader(node, commitment).read(TXID, lifetime, submitted=submitted)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from keyquorum_plugin_api.errors import (
     SignatureInvalid,
     TransactionRejected,
 )
+from keyquorum_sol.lifetimes import Lifetime, UntilHeight
 from keyquorum_sol.node import SolanaNode
-from keyquorum_sol.submission import Submission, Submitter, Validity
+from keyquorum_sol.submission import Submission, Submitter
 from support.scripted_rpc import Reply, ScriptedNode, body, error, hang_up, preflight, result, silence
 from support.solana import SOL, signed, transfer_of
 
@@ -55,11 +56,11 @@ def submitter(node: SolanaNode, script: ScriptedNode) -> Submitter:
 async def submit(
     submitter: Submitter,
     submission: Submission,
-    validity: Validity | None = Validity(LAST_VALID),  # noqa: B008 frozen
+    lifetime: Lifetime | None = UntilHeight(LAST_VALID),  # noqa: B008 frozen
     *,
     sent_before: bool = False,
 ) -> None:
-    await submitter.submit(submission, validity, sent_before=sent_before)
+    await submitter.submit(submission, lifetime, sent_before=sent_before)
 
 
 async def test_accepted(submitter: Submitter, submission: Submission, script: ScriptedNode) -> None:
@@ -229,7 +230,7 @@ async def test_blockhash_of_unknown_age_is_unknown_for_two_windows(
 ) -> None:
     """A restarted gateway does not know until when the bytes were valid, but it knows when they no longer can be."""
     script.says("sendTransaction", preflight("BlockhashNotFound"))
-    bound = Validity.bounded(100)
+    bound = UntilHeight.bounded(100)
     for height in (100, 400):
         script.says("getEpochInfo", epoch(height))
         with pytest.raises(OutcomeUnknown):
@@ -241,13 +242,13 @@ async def test_blockhash_of_unknown_age_is_unknown_for_two_windows(
 
 async def test_durable_nonce_never_expires(submitter: Submitter, submission: Submission, script: ScriptedNode) -> None:
     """Its transaction stays valid until the nonce is used, whatever the height."""
-    assert submission.may_expire
+    assert not submission.uses_nonce
     nonce = AdvanceNonceAccountParams(nonce_pubkey=Keypair().pubkey(), authorized_pubkey=PAYER.pubkey())
     lasting = signed(
         [advance_nonce_account(nonce), transfer_of(PAYER, Keypair().pubkey(), SOL)], Hash(b"n" * 32), PAYER
     )
     submission = Submission.parse(bytes(lasting), str(lasting.signatures[0]))
-    assert not submission.may_expire
+    assert submission.uses_nonce
     script.says("sendTransaction", preflight("BlockhashNotFound"))
     script.says("getEpochInfo", epoch(10**9))
     with pytest.raises(OutcomeUnknown):

@@ -13,16 +13,21 @@ from keyquorum_sol.panics import containing_panics
 SYSTEM_PROGRAM = Pubkey.from_string("11111111111111111111111111111111")
 COMPUTE_BUDGET_PROGRAM = Pubkey.from_string("ComputeBudget111111111111111111111111111111")
 MEMO_PROGRAM = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
+TOKEN_PROGRAM = Pubkey.from_string("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA")
+TOKEN_2022_PROGRAM = Pubkey.from_string("TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb")
+ASSOCIATED_TOKEN_PROGRAM = Pubkey.from_string("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL")
 
 _PROGRAMS = (
     SYSTEM_PROGRAM,
     COMPUTE_BUDGET_PROGRAM,
     MEMO_PROGRAM,
+    TOKEN_PROGRAM,
+    TOKEN_2022_PROGRAM,
+    ASSOCIATED_TOKEN_PROGRAM,
     *map(
         Pubkey.from_string,
         (
             "AddressLookupTab1e1111111111111111111111111",
-            "ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL",
             "BPFLoader1111111111111111111111111111111111",
             "BPFLoader2111111111111111111111111111111111",
             "BPFLoaderUpgradeab1e11111111111111111111111",
@@ -36,8 +41,6 @@ _PROGRAMS = (
             "Secp256r1SigVerify1111111111111111111111111",
             "Stake11111111111111111111111111111111111111",
             "StakeConfig11111111111111111111111111111111",
-            "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
-            "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb",
             "Vote111111111111111111111111111111111111111",
             "ZkE1Gama1Proof11111111111111111111111111111",
         ),

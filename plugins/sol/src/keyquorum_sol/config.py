@@ -6,8 +6,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from keyquorum_plugin_api.errors import InvalidConfiguration
+from keyquorum_plugin_api.errors import InvalidAddress, InvalidConfiguration
+from keyquorum_sol.addresses import parse_address
 from keyquorum_sol.limits import FEE_LAMPORTS_MAX
+
+SYMBOL_CHARS_MAX = 16
 
 
 def _url(*schemes: str) -> AfterValidator:
@@ -18,6 +21,17 @@ def _url(*schemes: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _tokens(value: Mapping[str, str]) -> Mapping[str, str]:
+    for mint, symbol in value.items():
+        try:
+            parse_address(mint)
+        except InvalidAddress:
+            raise ValueError("a token is named by its mint in base58") from None
+        if not 0 < len(symbol) <= SYMBOL_CHARS_MAX or not symbol.isprintable():
+            raise ValueError(f"a symbol has 1 to {SYMBOL_CHARS_MAX} characters")
+    return value
 
 
 Seconds = Annotated[float, Field(gt=0, le=120, allow_inf_nan=False)]
@@ -44,6 +58,11 @@ class SolanaConfig(BaseModel):
     response_bytes_max: int = Field(default=1024 * 1024, ge=4096, le=64 * 1024 * 1024)
     rebroadcast_interval_s: Seconds = 2.0
     poll_interval_s: Seconds = 1.0
+    event_poll_interval_s: Seconds = 2.0
+    rpc_batch_max: int = Field(default=1, ge=1, le=100)  # calls in one HTTP request; not every provider takes several
+    tokens: Annotated[Mapping[str, str], AfterValidator(_tokens)] = Field(
+        default={}, max_length=64
+    )  # mint to symbol; shown with the balances of an account
 
 
 def parse_config(table: Mapping[str, Any]) -> SolanaConfig:

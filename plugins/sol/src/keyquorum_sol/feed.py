@@ -20,6 +20,7 @@ from keyquorum_plugin_api.chain import Clock, Logger
 WATCHED_MAX = 10_000  # transactions
 MESSAGE_BYTES_MAX = 64 * 1024
 CONNECT_S = 10.0
+SEND_S = 10.0  # a server that does not read is a broken one
 HEARTBEAT_S = 15.0
 PAUSE_S_MIN, PAUSE_S_MAX = 0.5, 30.0
 
@@ -39,6 +40,7 @@ class SignatureFeed:
         self._ids = itertools.count(1)
         self._requested: dict[int, str] = {}  # request id -> txid
         self._subscribed: dict[int, str] = {}  # subscription -> txid
+        self._unwanted: list[int] = []  # subscriptions to end
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -78,9 +80,8 @@ class SignatureFeed:
             return
         del self._watchers[txid]
         for subscription in [number for number, watched in self._subscribed.items() if watched == txid]:
-            del self._subscribed[subscription]
             if self._socket is not None:
-                await self._send(self._socket, next(self._ids), "signatureUnsubscribe", [subscription])
+                await self._unsubscribe(self._socket, subscription)
 
     async def _run(self, url: str) -> None:
         pause = PAUSE_S_MIN
@@ -108,10 +109,13 @@ class SignatureFeed:
                 if message.type is not aiohttp.WSMsgType.TEXT or not self._hear(message.data):
                     break
                 heard = True
+                while self._unwanted:
+                    await self._unsubscribe(socket, self._unwanted.pop())
         finally:
             self._socket = None
             self._requested.clear()
             self._subscribed.clear()
+            self._unwanted.clear()
             self._wake(*self._watchers)
         return heard
 
@@ -131,8 +135,10 @@ class SignatureFeed:
         elif type(message.get("id")) is int:
             txid = self._requested.pop(message["id"], None)
             number = message.get("result")
-            if txid in self._watchers and type(number) is int:
+            if txid is not None and type(number) is int:
                 self._subscribed[number] = txid
+                if txid not in self._watchers:
+                    self._unwanted.append(number)  # left before the answer came
         return True
 
     def _wake(self, *txids: str) -> None:
@@ -146,10 +152,15 @@ class SignatureFeed:
             self._requested[request_id] = txid  # before sending: the answer is read by another task
             await self._send(socket, request_id, "signatureSubscribe", [txid, {"commitment": commitment}])
 
+    async def _unsubscribe(self, socket: aiohttp.ClientWebSocketResponse, subscription: int) -> None:
+        if self._subscribed.pop(subscription, None) is not None:
+            await self._send(socket, next(self._ids), "signatureUnsubscribe", [subscription])
+
     async def _send(
         self, socket: aiohttp.ClientWebSocketResponse, request_id: int, method: str, params: list[Any]
     ) -> None:
         try:
-            await socket.send_json({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
-        except (aiohttp.ClientError, OSError, RuntimeError):
+            async with asyncio.timeout(SEND_S):
+                await socket.send_json({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+        except (aiohttp.ClientError, OSError, RuntimeError, TimeoutError):
             await socket.close()  # the listener finds it closed and connects again

@@ -16,10 +16,15 @@ def percentile(prices: Sequence[int], percent: int) -> int:
     return ordered[rank - 1]
 
 
-def unit_limit(used: int | None, margin_percent: int) -> int:
-    """Compute units to ask for: what the simulation used and a margin, as balances may change until inclusion."""
+def require_units(used: int | None) -> int:
+    """Compute units that a simulation used, if the node says so."""
     if used is None or used == 0:
         raise ChainUnavailable("the node does not say how many compute units the transfer needs")
+    return used
+
+
+def unit_limit(used: int, margin_percent: int) -> int:
+    """Compute units to ask for: what the simulation used and a margin, as balances may change until inclusion."""
     return min(COMPUTE_UNITS_MAX, -(-used * (100 + margin_percent) // 100))
 
 

@@ -1,4 +1,4 @@
-"""Whether two accounts can take part in a transfer: funds, rent exemption, and what the destination is."""
+"""Whether accounts can take part in a transfer: funds, rent exemption, and what the destination is. Figures are lamports."""
 
 from keyquorum_plugin_api.errors import InsufficientFunds, InvalidAddress, InvalidAmount
 from keyquorum_sol.node import Account
@@ -10,32 +10,33 @@ def require_destination(destination: Account | None) -> None:
         raise InvalidAddress("the destination is a program: what it receives is lost")
 
 
-def require_funds(
-    amount: int,
-    fee: int,
-    source: Account | None,
-    destination: Account | None,
-    *,
-    source_rent: int,
-    destination_rent: int,
-) -> None:
-    """Refuse a transfer that the runtime would refuse, with the figures that a client needs to correct it.
+def require_payment(payer: Account | None, amount: int, costs: int, *, rent: int) -> None:
+    """Refuse what an account cannot pay, with the figures that a client needs to correct it.
 
-    Both accounts must hold their rent exemption afterwards; the source may be emptied instead, which closes it.
-    All figures are lamports.
+    ``costs`` are what is paid beside the amount: fee, and rent of what is made. Afterwards the account must hold its rent
+    exemption; it may be emptied instead, which closes it.
     """
-    held = 0 if source is None else source.lamports
-    if held < amount + fee:
-        raise InsufficientFunds(f"the account holds {held} lamports; amount and fee take {amount + fee}")
-    left = held - amount - fee
-    if 0 < left < source_rent:
-        most = max(0, held - fee - source_rent)
+    held = 0 if payer is None else payer.lamports
+    if held < amount + costs:
+        raise InsufficientFunds(f"the account holds {held} lamports; amount and fee take {amount + costs}")
+    left = held - amount - costs
+    if 0 < left < rent:
+        most = max(0, held - costs - rent)
         raise InvalidAmount(
-            f"{left} lamports would be left, which is below the rent exemption of {source_rent}: "
-            f"send {held - fee} (everything) or at most {most}"
+            f"{left} lamports would be left, which is below the rent exemption of {rent}: "
+            f"send {held - costs} (everything) or at most {most}"
         )
+
+
+def require_fee(payer: Account | None, costs: int, *, rent: int) -> None:
+    """Refuse a fee, and rent of what is made, that its payer cannot pay."""
+    held = 0 if payer is None else payer.lamports
+    if held < costs or 0 < held - costs < rent:
+        raise InsufficientFunds(f"the payer of the fee holds {held} lamports; {costs + rent} are needed")
+
+
+def require_arrival(destination: Account | None, amount: int, *, rent: int) -> None:
+    """Refuse an amount that leaves the destination below its rent exemption."""
     received = amount + (0 if destination is None else destination.lamports)
-    if received < destination_rent:
-        raise InvalidAmount(
-            f"the destination would hold {received} lamports, below its rent exemption of {destination_rent}"
-        )
+    if received < rent:
+        raise InvalidAmount(f"the destination would hold {received} lamports, below its rent exemption of {rent}")

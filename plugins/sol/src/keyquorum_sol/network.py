@@ -1,13 +1,16 @@
 """Names of clusters and assets.
 
 CAIP-2: ``solana:`` and the first 32 characters of the cluster's genesis hash in base58. The native asset is
-``<chain>/slip44:501``.
+``<chain>/slip44:501``, a token ``<chain>/token:<mint in base58>``, whichever token program its mint belongs to.
 """
 
 import re
 from dataclasses import dataclass
 
-from keyquorum_plugin_api.errors import Unsupported, UnsupportedAsset
+from solders.pubkey import Pubkey
+
+from keyquorum_plugin_api.errors import InvalidAddress, Unsupported, UnsupportedAsset
+from keyquorum_sol.addresses import RESERVED, parse_address
 
 NAMESPACE = "solana"
 DECIMALS = 9
@@ -48,8 +51,22 @@ def native_asset(chain: str) -> str:
     return f"{require_chain(chain)}/slip44:501"
 
 
-def require_native(asset: str, chain: str) -> str:
-    """The asset, if it is SOL on that very cluster."""
-    if asset != native_asset(chain):
-        raise UnsupportedAsset("only SOL of the same cluster can be moved")
-    return asset
+def token_asset(chain: str, mint: Pubkey) -> str:
+    """CAIP-19 of a token on a cluster."""
+    return f"{require_chain(chain)}/token:{mint}"
+
+
+def parse_asset(asset: str, chain: str) -> Pubkey | None:
+    """The mint of a token on that very cluster, None for SOL; :class:`UnsupportedAsset` for any other text."""
+    if asset == native_asset(chain):
+        return None
+    prefix = f"{chain}/token:"
+    if not asset.startswith(prefix):
+        raise UnsupportedAsset("only SOL and tokens of the same cluster can be moved")
+    try:
+        mint = parse_address(asset.removeprefix(prefix))
+    except InvalidAddress:
+        raise UnsupportedAsset("a token is named by its mint, 32 bytes in base58") from None
+    if mint in RESERVED:
+        raise UnsupportedAsset("the address belongs to the network itself and is no mint")
+    return mint

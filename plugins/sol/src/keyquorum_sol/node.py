@@ -6,36 +6,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, TypeAdapter
 from solders.hash import Hash
+from solders.pubkey import Pubkey
 
 from keyquorum_plugin_api.chain import Clock
-from keyquorum_plugin_api.errors import ChainUnavailable
+from keyquorum_plugin_api.errors import ChainUnavailable, InvalidAddress
+from keyquorum_sol.addresses import parse_address
 from keyquorum_sol.config import SolanaConfig
+from keyquorum_sol.history import INCLUDED, SIGNATURES, Included, SignatureInfo
 from keyquorum_sol.limits import COMPUTE_UNITS_MAX, U64_MAX
 from keyquorum_sol.network import chain_of
 from keyquorum_sol.panics import containing_panics
 from keyquorum_sol.rpc import JsonRpc, NoAnswer, NodeError
+from keyquorum_sol.shapes import U64, Base58, Shape
 
 T = TypeVar("T")
-U64 = Annotated[int, Field(ge=0, le=U64_MAX)]
-Base58 = Annotated[str, Field(pattern=r"^[1-9A-HJ-NP-Za-km-z]{1,88}$")]
-
 CHAIN_CHECK_S = 60.0  # how long a node is believed to serve the cluster it served before
 RENT_SIZES_MAX = 256  # sizes of accounts whose rent is remembered
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, hide_input_in_errors=True)
-
-
-class Context(_Shape):
+class Context(Shape):
     """The slot at which an answer was true."""
 
     slot: U64
 
 
-class InContext(_Shape, Generic[T]):
+class InContext(Shape, Generic[T]):
     """An answer and its slot."""
 
     context: Context
@@ -50,29 +47,46 @@ def _require_blockhash(text: str) -> str:
     return text
 
 
-class LatestBlockhash(_Shape):
+class LatestBlockhash(Shape):
     """A blockhash and the height until which a transaction may name it."""
 
     blockhash: Annotated[Base58, AfterValidator(_require_blockhash)]
     last_valid_block_height: U64 = Field(alias="lastValidBlockHeight")
 
 
-class EpochInfo(_Shape):
+class EpochInfo(Shape):
     """Slot and height of one view."""
 
     slot: U64 = Field(alias="absoluteSlot")
     block_height: U64 = Field(alias="blockHeight")
 
 
-class Account(_Shape):
+def _decode_content(data: Any) -> bytes:
+    if not isinstance(data, list) or len(data) != 2 or not isinstance(data[0], str) or data[1] != "base64":
+        raise ValueError("not the encoding that was asked for")
+    return base64.b64decode(data[0], validate=True)
+
+
+def _parse_program(text: Any) -> Pubkey:
+    try:
+        return parse_address(text)
+    except InvalidAddress as error:
+        raise ValueError(error.detail) from None
+
+
+class Account(Shape):
     """An account, as far as a transfer is concerned."""
 
     lamports: U64
     executable: bool
     size: U64 = Field(alias="space")  # bytes of data
+    program: Annotated[InstanceOf[Pubkey], BeforeValidator(_parse_program)] = Field(alias="owner")
+    content: Annotated[bytes, BeforeValidator(_decode_content)] = Field(
+        alias="data", repr=False
+    )  # of data, what was asked for
 
 
-class SignatureStatus(_Shape):
+class SignatureStatus(Shape):
     """Where an included transaction stands."""
 
     slot: U64
@@ -81,7 +95,7 @@ class SignatureStatus(_Shape):
     commitment: Literal["processed", "confirmed", "finalized"] | None = Field(default=None, alias="confirmationStatus")
 
 
-class Simulation(_Shape):
+class Simulation(Shape):
     """What a transaction would do."""
 
     err: Any
@@ -90,19 +104,25 @@ class Simulation(_Shape):
     )
 
 
-class PrioritizationFee(_Shape):
+class PrioritizationFee(Shape):
     """The least price (micro-lamports per compute unit) that was enough in a slot."""
 
     slot: U64
     price: U64 = Field(alias="prioritizationFee")
 
 
-class Version(_Shape):
+class Version(Shape):
     """The node's software."""
 
     solana_core: str = Field(alias="solana-core", max_length=64)
 
 
+class _Holding(Shape):
+    place: Base58 = Field(alias="pubkey")
+    account: Account
+
+
+_HOLDINGS = TypeAdapter(InContext[list[_Holding]])
 _TEXT = TypeAdapter(Annotated[str, Field(max_length=128, strict=True)])
 _GENESIS = TypeAdapter(Base58)
 _U64 = TypeAdapter(Annotated[int, Field(ge=0, le=U64_MAX, strict=True)])
@@ -122,6 +142,14 @@ class StatusView:
 
     slot: int
     statuses: tuple[SignatureStatus | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountsView:
+    """Some accounts, and the slot at which they were like that."""
+
+    slot: int
+    accounts: tuple[Account | None, ...]
 
 
 class SolanaNode:
@@ -164,13 +192,19 @@ class SolanaNode:
         """Lamports; 0 for an account that does not exist."""
         return (await self._checked_read("getBalance", [address, self._commitment()], _BALANCE)).value
 
-    async def accounts(self, *addresses: str) -> tuple[Account | None, ...]:
-        """Accounts, None for those that do not exist. Data is not transferred, only its size."""
-        config = {**self._commitment(), "encoding": "base64", "dataSlice": {"offset": 0, "length": 0}}
-        found = (await self._checked_read("getMultipleAccounts", [list(addresses), config], _ACCOUNTS)).value
-        if len(found) != len(addresses):
+    async def accounts(self, *addresses: str, data_bytes: int = 0, finalized: bool = False) -> AccountsView:
+        """Up to 100 accounts, None for those that do not exist, with at most the first ``data_bytes`` of their data."""
+        config = {
+            **({"commitment": "finalized"} if finalized else self._commitment()),
+            "encoding": "base64",
+            "dataSlice": {"offset": 0, "length": data_bytes},
+        }
+        answer = await self._checked_read("getMultipleAccounts", [list(addresses), config], _ACCOUNTS)
+        if len(answer.value) != len(addresses):
             raise ChainUnavailable("the node answered for other accounts")
-        return tuple(found)
+        if any(found is not None and len(found.content) != min(found.size, data_bytes) for found in answer.value):
+            raise ChainUnavailable("the node gave another part of an account than was asked for")
+        return AccountsView(answer.context.slot, tuple(answer.value))
 
     async def latest_blockhash(self) -> LatestBlockhash:
         """A blockhash that is at most ``blockhash_max_age_s`` old; concurrent callers share one request."""
@@ -211,6 +245,45 @@ class SolanaNode:
         if len(answer.value) != len(txids):
             raise ChainUnavailable("the node answered for other transactions")
         return StatusView(answer.context.slot, tuple(answer.value))
+
+    async def finalized_slot(self) -> int:
+        """The newest slot that nothing can undo."""
+        return await self._checked_read("getSlot", [{"commitment": "finalized"}], _U64)
+
+    async def first_slot(self) -> int:
+        """The oldest slot whose transactions the node still has."""
+        return await self._checked_read("getFirstAvailableBlock", [], _U64)
+
+    async def signatures(
+        self, address: str, *, before: str | None, until: str | None, limit: int
+    ) -> Sequence[SignatureInfo]:
+        """Finalized transactions that name an address, newest first: those older than ``before``, down to the one after
+        ``until``."""
+        config: dict[str, Any] = {"commitment": "finalized", "limit": limit}
+        config |= {name: txid for name, txid in (("before", before), ("until", until)) if txid is not None}
+        found = await self._checked_read("getSignaturesForAddress", [address, config], SIGNATURES)
+        if len(found) > limit:
+            raise ChainUnavailable("the node tells more of a history than was asked for")
+        return found
+
+    async def included(self, txid: str, slot: int) -> Included:
+        """A finalized transaction that the node has listed in a slot."""
+        config = {"commitment": "finalized", "encoding": "json", "maxSupportedTransactionVersion": 0}
+        found = await self._checked_read("getTransaction", [txid, config], INCLUDED)
+        if found is None:
+            raise ChainUnavailable("the node does not give a transaction that it lists")
+        if (found.txid, found.slot) != (txid, slot):
+            raise ChainUnavailable("the node gave another transaction than was asked for")
+        return found
+
+    async def token_accounts(self, owner: Pubkey, program: Pubkey) -> list[tuple[str, Pubkey]]:
+        """Address and mint of every account in which ``owner`` holds tokens of one of the token programs."""
+        config = {**self._commitment(), "encoding": "base64", "dataSlice": {"offset": 0, "length": 32}}
+        params = [str(owner), {"programId": str(program)}, config]
+        found = (await self._checked_read("getTokenAccountsByOwner", params, _HOLDINGS)).value
+        if any(len(holding.account.content) != 32 for holding in found):
+            raise ChainUnavailable("the node gave another part of an account than was asked for")
+        return [(holding.place, Pubkey.from_bytes(holding.account.content)) for holding in found]
 
     async def send(self, transaction: bytes, *, preflight: bool) -> str:
         """Hand a signed transaction to the node; the id it gives. Raises :class:`NodeError` or :class:`NoAnswer`,

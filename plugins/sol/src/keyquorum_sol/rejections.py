@@ -7,6 +7,7 @@ JSON forms: a name; ``{"InstructionError": [index, name or {"Custom": code}]}``;
 import json
 from typing import Any
 
+from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from keyquorum_plugin_api.errors import (
@@ -16,7 +17,7 @@ from keyquorum_plugin_api.errors import (
     InvalidAmount,
     TransactionRejected,
 )
-from keyquorum_sol.addresses import SYSTEM_PROGRAM
+from keyquorum_sol.addresses import ASSOCIATED_TOKEN_PROGRAM, SYSTEM_PROGRAM, TOKEN_2022_PROGRAM, TOKEN_PROGRAM
 
 ALREADY_PROCESSED = "AlreadyProcessed"
 BLOCKHASH_NOT_FOUND = "BlockhashNotFound"
@@ -25,7 +26,14 @@ _LATER = frozenset(
     {"AccountInUse", "ClusterMaintenance", "WouldExceedMaxBlockCostLimit", "WouldExceedMaxAccountCostLimit"}
 )
 _UNFUNDED = frozenset({"AccountNotFound", "InsufficientFundsForFee"})
-_LAMPORTS_SHORT = {"Custom": 1}  # the system program's ResultWithNegativeLamports
+_SHORT = 1  # the system program's ResultWithNegativeLamports, and the token programs' InsufficientFunds
+_FROZEN = 17  # the token programs' AccountFrozen
+_SHORT_OF = {
+    SYSTEM_PROGRAM: "the account holds less than the amount and the fee",
+    ASSOCIATED_TOKEN_PROGRAM: "the payer of the fee holds less than the rent of the destination's token account",
+    TOKEN_PROGRAM: "the account holds less of the token than the amount",
+    TOKEN_2022_PROGRAM: "the account holds less of the token than the amount",
+}
 
 
 def rejection(error: Any, transaction: VersionedTransaction) -> ChainError:
@@ -41,8 +49,11 @@ def rejection(error: Any, transaction: VersionedTransaction) -> ChainError:
             return _rent(fields.get("account_index"))
         if name == "InstructionError" and isinstance(fields, list) and len(fields) == 2:
             index, cause = fields
-            if cause == _LAMPORTS_SHORT and _is_system_instruction(transaction, index):
-                return InsufficientFunds("the account holds less than the amount and the fee")
+            program, code = _program(transaction, index), cause.get("Custom") if isinstance(cause, dict) else None
+            if code == _SHORT and program in _SHORT_OF:
+                return InsufficientFunds(_SHORT_OF[program])
+            if code == _FROZEN and program in (TOKEN_PROGRAM, TOKEN_2022_PROGRAM):
+                return TransactionRejected("a token account of the transfer is frozen")
     return TransactionRejected(f"the runtime refuses the transaction: {describe(error)}")
 
 
@@ -55,13 +66,13 @@ def describe(error: Any) -> str:
 def _rent(index: Any) -> ChainError:
     if index == 0:
         return InvalidAmount("what remains of the account would be below the rent exemption: leave more, or nothing")
-    return InvalidAmount("the destination would hold less than the rent exemption")
+    return InvalidAmount("an account of the transfer would hold less than the rent exemption")
 
 
-def _is_system_instruction(transaction: VersionedTransaction, index: Any) -> bool:
+def _program(transaction: VersionedTransaction, index: Any) -> Pubkey | None:
     instructions = transaction.message.instructions
     if type(index) is not int or not 0 <= index < len(instructions):
-        return False
+        return None
     program = instructions[index].program_id_index
     keys = transaction.message.account_keys
-    return program < len(keys) and keys[program] == SYSTEM_PROGRAM
+    return keys[program] if program < len(keys) else None

@@ -1,6 +1,7 @@
 """Where a transaction stands, and when it can be said that it will never be included."""
 
 from keyquorum_plugin_api.chain import TransactionState, TransactionStatus
+from keyquorum_sol.lifetimes import Lifetime
 from keyquorum_sol.node import SignatureStatus, SolanaNode
 from keyquorum_sol.rejections import describe
 
@@ -15,21 +16,20 @@ class StatusReader:
         self._node = node
         self._settled = SETTLED[commitment]
 
-    async def read(self, txid: str, last_valid_block_height: int | None, *, submitted: bool) -> TransactionStatus:
+    async def read(self, txid: str, lifetime: Lifetime | None, *, submitted: bool) -> TransactionStatus:
         """The status now. ``submitted``: what no node has seen is on its way, not unknown.
 
-        Expired is final and invites another payment, so it is said only of a transaction that is missing from a bank that
-        is past the last block which could have held it.
+        Expired is final and invites another payment, so it is said only of a transaction that is missing from a bank in
+        which its time is over.
         """
         found = (await self._node.statuses([txid])).statuses[0]
-        if found is None and last_valid_block_height is not None:
-            view = await self._node.epoch_info()
-            if view.block_height > last_valid_block_height:
+        if found is None and lifetime is not None:
+            end = await lifetime.ended(self._node)
+            if end is not None:
                 again = await self._node.statuses([txid])
                 found = again.statuses[0]
-                if found is None and again.slot >= view.slot:
-                    detail = f"not included by height {last_valid_block_height}"
-                    return TransactionStatus(txid, TransactionState.EXPIRED, detail=detail)
+                if found is None and again.slot >= end.slot:
+                    return TransactionStatus(txid, TransactionState.EXPIRED, detail=f"not included: {end.detail}")
         if found is None:
             return TransactionStatus(txid, TransactionState.PENDING if submitted else TransactionState.UNKNOWN)
         return self._status(txid, found)

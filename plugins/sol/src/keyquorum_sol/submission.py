@@ -12,6 +12,7 @@ anything but success is reported, the node is asked whether it knows the id. Thr
 from dataclasses import dataclass
 
 from solders.message import Message, MessageV0
+from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from keyquorum_plugin_api.errors import (
@@ -22,35 +23,18 @@ from keyquorum_plugin_api.errors import (
     OutcomeUnknown,
     SignatureInvalid,
 )
+from keyquorum_sol.lifetimes import Lifetime
 from keyquorum_sol.limits import PACKET_BYTES_MAX
 from keyquorum_sol.node import SolanaNode
 from keyquorum_sol.panics import containing_panics
 from keyquorum_sol.rejections import ALREADY_PROCESSED, BLOCKHASH_NOT_FOUND, rejection
 from keyquorum_sol.rpc import NoAnswer, NodeError
 
-BLOCKHASH_AGE_MAX = 150  # blocks for which a blockhash may be named
 ATTEMPTS = 2  # of the same bytes, when an answer got lost
 
 _PREFLIGHT_FAILURE = -32002
 _SIGNATURE_FAILURE = -32003
 _INVALID_PARAMS = -32602
-
-
-@dataclass(frozen=True, slots=True)
-class Validity:
-    """The last block height at which a transaction may be included; an upper bound of it where not ``exact``."""
-
-    last_block_height: int
-    exact: bool = True
-
-    @classmethod
-    def bounded(cls, height: int) -> "Validity":
-        """Of a transaction whose blockhash is of unknown age, seen while a node was at ``height``.
-
-        The blockhash existed then, so it is at most as new as the cluster, which a node that calls itself healthy is at
-        most one window behind; from there it lives for another.
-        """
-        return cls(height + 2 * BLOCKHASH_AGE_MAX, exact=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +51,18 @@ class Submission:
         return str(self.transaction.message.recent_blockhash)
 
     @property
-    def may_expire(self) -> bool:
-        """Whether it names a blockhash; one that uses a durable nonce stays valid until the nonce is used."""
-        return not self.transaction.uses_durable_nonce()
+    def uses_nonce(self) -> bool:
+        """Whether it names the value of a nonce account; it stays valid until that nonce is used."""
+        return self.transaction.uses_durable_nonce()
+
+    @property
+    def nonce_account(self) -> Pubkey | None:
+        """That account; None where there is none, or a lookup table has to be asked for it."""
+        if not self.uses_nonce:
+            return None
+        keys = self.transaction.message.account_keys
+        index = bytes(self.transaction.message.instructions[0].accounts)[0]
+        return keys[index] if index < len(keys) else None
 
     @classmethod
     def parse(cls, raw: bytes, txid: str) -> "Submission":
@@ -99,10 +92,10 @@ class Submitter:
     def __init__(self, node: SolanaNode) -> None:
         self._node = node
 
-    async def submit(self, submission: Submission, validity: Validity | None, *, sent_before: bool) -> None:
+    async def submit(self, submission: Submission, lifetime: Lifetime | None, *, sent_before: bool) -> None:
         """Return once the node has taken the transaction or knows it already.
 
-        ``validity`` tells expiry from a node that has not seen the blockhash yet; without it, an unknown blockhash leaves
+        ``lifetime`` tells expiry from a node that has not seen the blockhash yet; without it, an unknown blockhash leaves
         the outcome unknown. After ``sent_before``, "nothing was broadcast" can no longer be said.
         """
         detail = ""
@@ -110,7 +103,7 @@ class Submitter:
             try:
                 await self._node.send(submission.raw, preflight=True)
             except NodeError as error:
-                await self._explain(submission, error, validity, sent_before=sent_before)
+                await self._explain(submission, error, lifetime, sent_before=sent_before)
                 return
             except NoAnswer as error:
                 sent_before = sent_before or error.acted
@@ -124,7 +117,7 @@ class Submitter:
         raise _unknown(submission, detail)
 
     async def _explain(
-        self, submission: Submission, error: NodeError, validity: Validity | None, *, sent_before: bool
+        self, submission: Submission, error: NodeError, lifetime: Lifetime | None, *, sent_before: bool
     ) -> None:
         """Return if the refusal means that the transaction is there already; raise what it means otherwise."""
         cause = error.data.get("err") if isinstance(error.data, dict) else None
@@ -135,27 +128,27 @@ class Submitter:
             # another signature over the same message. Following the id tells them apart.
             raise _unknown(submission, "the network has taken this message already")
         if error.code == _PREFLIGHT_FAILURE and cause == BLOCKHASH_NOT_FOUND:
-            await self._require_stale(submission, validity, sent_before=sent_before)
+            await self._require_stale(submission, lifetime, sent_before=sent_before)
             return
         if sent_before:
             raise _unknown(submission, f"the node refuses now what may have been sent before ({error})")
         raise _refusal(submission, error, cause)
 
-    async def _require_stale(self, submission: Submission, validity: Validity | None, *, sent_before: bool) -> None:
-        if validity is None:
+    async def _require_stale(self, submission: Submission, lifetime: Lifetime | None, *, sent_before: bool) -> None:
+        if lifetime is None:
             raise _unknown(submission, "the node does not know the blockhash, or no longer")
-        view = await self._node.epoch_info()
-        if view.block_height <= validity.last_block_height:
-            if sent_before or not validity.exact:
+        end = await lifetime.ended(self._node)
+        if end is None:
+            if sent_before or not lifetime.exact:
                 raise _unknown(submission, "the node has not seen the blockhash yet")
-            raise ChainUnavailable("the node has not seen the transaction's blockhash yet")
+            raise ChainUnavailable("the node does not take the transaction's blockhash or nonce yet")
         # Asked of a bank at least as far, or a node that lags would make an included payment look expired.
         again = await self._node.statuses([submission.txid])
         if again.statuses[0] is not None:
             return
-        if again.slot < view.slot:
+        if again.slot < end.slot:
             raise _unknown(submission, "the nodes are not equally far")
-        raise Expired(f"valid until height {validity.last_block_height}, and the chain is at {view.block_height}")
+        raise Expired(end.detail)
 
     async def _known(self, submission: Submission) -> bool:
         try:

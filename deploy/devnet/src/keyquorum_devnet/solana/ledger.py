@@ -6,7 +6,7 @@ then the runtime (fee payer, execution). What the runtime refuses to charge for 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from solders.clock import Clock
@@ -21,8 +21,16 @@ from solders.transaction_status import TransactionErrorFieldless as Refusal
 from solders.transaction_status import TransactionErrorType
 
 from keyquorum_devnet.solana import durable_nonce
-from keyquorum_devnet.solana.blocks import PROCESSING_AGE_MAX, SLOTS_PER_EPOCH, Block, BlockClock, Commitment
+from keyquorum_devnet.solana.blocks import (
+    FIRST_SLOT,
+    PROCESSING_AGE_MAX,
+    SLOTS_PER_EPOCH,
+    Block,
+    BlockClock,
+    Commitment,
+)
 from keyquorum_devnet.solana.messages import AnyMessage, compute_unit_price, is_writable, message_of
+from keyquorum_devnet.solana.tokens import TokenBalance, token_balances
 
 RECORDS_MAX = 100_000  # included transactions that are remembered; about 2 KiB each
 FAUCET_LAMPORTS = 500_000_000 * 10**9
@@ -49,6 +57,8 @@ class Record:
     block_time: int  # seconds since the Unix epoch
     pre_balances: tuple[int, ...]
     post_balances: tuple[int, ...]
+    pre_tokens: tuple[TokenBalance, ...] = ()
+    post_tokens: tuple[TokenBalance, ...] = ()
 
 
 class Ledger:
@@ -65,8 +75,10 @@ class Ledger:
         self.observers: list[Callable[[], None]] = []
         self.drop_next = 0  # how many sent transactions still get lost on the way to a leader
         self.transaction_count = 0
+        self._forgotten = FIRST_SLOT - 1  # slot of the newest transaction that is not remembered any more
         self._now = now
         self._records: OrderedDict[Signature, Record] = OrderedDict()
+        self._histories: dict[Pubkey, list[Signature]] = {}  # address -> transactions that name it, oldest first
         self._messages: dict[Hash, int] = {}  # hash of an included message -> slot
         self._prices: dict[int, dict[Pubkey, int]] = {}  # slot -> writable account -> least compute-unit price paid
         self._faucet = Keypair()
@@ -126,9 +138,9 @@ class Ledger:
         if refused is not None:
             return
         accounts = list(message.account_keys)
-        pre_balances = self._balances(accounts)
+        pre_balances, pre_tokens = self._balances(accounts), tuple(token_balances(self.svm, accounts))
         outcome = _outcome(self.svm.send_transaction(transaction))
-        post_balances = self._balances(accounts)
+        post_balances, post_tokens = self._balances(accounts), tuple(token_balances(self.svm, accounts))
         if outcome.error is not None and pre_balances[0] == post_balances[0]:
             return  # not charged, so not included
         tip = self.blocks.tip
@@ -138,10 +150,20 @@ class Ledger:
         self._note_price(message, tip.slot)
         signature = transaction.signatures[0]
         self._records[signature] = Record(
-            signature, transaction, outcome, tip.slot, int(self._now()), pre_balances, post_balances
+            signature=signature,
+            transaction=transaction,
+            outcome=outcome,
+            slot=tip.slot,
+            block_time=int(self._now()),
+            pre_balances=pre_balances,
+            post_balances=post_balances,
+            pre_tokens=pre_tokens,
+            post_tokens=post_tokens,
         )
+        for account in accounts:
+            self._histories.setdefault(account, []).append(signature)
         if len(self._records) > RECORDS_MAX:
-            self._records.popitem(last=False)
+            self._forget(self._records.popitem(last=False)[1])
         self.transaction_count += 1
         self._notify()
 
@@ -151,6 +173,15 @@ class Ledger:
         if record is None or (not history and self.blocks.tip.slot - record.slot > PROCESSING_AGE_MAX):
             return None
         return record
+
+    def history(self, address: Pubkey) -> Iterator[Record]:
+        """Included transactions that name an address, newest first."""
+        return (self._records[signature] for signature in reversed(self._histories.get(address, [])))
+
+    @property
+    def first_slot(self) -> int:
+        """From this slot on, every included transaction is remembered."""
+        return self._forgotten + 1
 
     def commitment_of(self, record: Record) -> Commitment:
         """How settled an included transaction is."""
@@ -182,6 +213,14 @@ class Ledger:
         if message.hash() in self._messages:
             return Refusal.AlreadyProcessed, None
         return None, nonce_account
+
+    def _forget(self, record: Record) -> None:
+        self._forgotten = record.slot
+        for account in message_of(record.transaction).account_keys:
+            history = self._histories[account]
+            history.remove(record.signature)
+            if not history:
+                del self._histories[account]
 
     def _balances(self, accounts: list[Pubkey]) -> tuple[int, ...]:
         return tuple(self.balance(account) for account in accounts)

@@ -153,6 +153,16 @@ class Config:
             raise invalid_params(f"{name} is not an unsigned integer")
         return value
 
+    def pubkey(self, name: str) -> Pubkey | None:
+        """An address, None where absent."""
+        value = self._members.get(name)
+        return None if value is None else pubkey(value)
+
+    def signature(self, name: str) -> Signature | None:
+        """A transaction's id, None where absent."""
+        value = self._members.get(name)
+        return None if value is None else signature(value)
+
 
 def pubkey(text: Any) -> Pubkey:
     """An address from its base58 text."""

@@ -34,17 +34,17 @@ def get_genesis_hash(_ledger: Ledger, _params: Params) -> Any:
 
 def get_slot(ledger: Ledger, params: Params) -> Any:
     """The newest slot."""
-    return _view(ledger, params.config(0)).slot
+    return view(ledger, params.config(0)).slot
 
 
 def get_block_height(ledger: Ledger, params: Params) -> Any:
     """The newest block's height."""
-    return _view(ledger, params.config(0)).height
+    return view(ledger, params.config(0)).height
 
 
 def get_epoch_info(ledger: Ledger, params: Params) -> Any:
     """Slot, height and epoch in one consistent view."""
-    block = _view(ledger, params.config(0))
+    block = view(ledger, params.config(0))
     return {
         "absoluteSlot": block.slot,
         "blockHeight": block.height,
@@ -57,20 +57,20 @@ def get_epoch_info(ledger: Ledger, params: Params) -> Any:
 
 def get_latest_blockhash(ledger: Ledger, params: Params) -> Any:
     """A blockhash to name in a transaction, and until when it may be."""
-    block = _view(ledger, params.config(0))
+    block = view(ledger, params.config(0))
     value = {"blockhash": str(block.blockhash), "lastValidBlockHeight": block.last_valid_block_height}
     return in_context(block, value)
 
 
 def is_blockhash_valid(ledger: Ledger, params: Params) -> Any:
     """Whether a transaction may still name a blockhash."""
-    block = _view(ledger, params.config(1))
+    block = view(ledger, params.config(1))
     return in_context(block, ledger.blocks.accepts(params.blockhash(0), at=block))
 
 
 def get_balance(ledger: Ledger, params: Params) -> Any:
     """Lamports of an address."""
-    block = _view(ledger, params.config(1))
+    block = view(ledger, params.config(1))
     return in_context(block, ledger.balance(params.pubkey(0)))
 
 
@@ -79,7 +79,7 @@ def get_account_info(ledger: Ledger, params: Params) -> Any:
     config = params.config(1)
     encoding = config.choice("encoding", "base58", *ACCOUNT_ENCODINGS)
     account = account_json(ledger.svm.get_account(params.pubkey(0)), encoding, config.data_slice())
-    return in_context(_view(ledger, config), account)
+    return in_context(view(ledger, config), account)
 
 
 def get_multiple_accounts(ledger: Ledger, params: Params) -> Any:
@@ -91,7 +91,7 @@ def get_multiple_accounts(ledger: Ledger, params: Params) -> Any:
     encoding = config.choice("encoding", "base64", *ACCOUNT_ENCODINGS)
     part = config.data_slice()
     accounts = [account_json(ledger.svm.get_account(address), encoding, part) for address in addresses]
-    return in_context(_view(ledger, config), accounts)
+    return in_context(view(ledger, config), accounts)
 
 
 def get_minimum_balance_for_rent_exemption(ledger: Ledger, params: Params) -> Any:
@@ -104,7 +104,7 @@ def get_minimum_balance_for_rent_exemption(ledger: Ledger, params: Params) -> An
 
 def get_fee_for_message(ledger: Ledger, params: Params) -> Any:
     """Lamports that a message would cost; null where its blockhash is not valid."""
-    block = _view(ledger, params.config(1))
+    block = view(ledger, params.config(1))
     message = params.message(0)
     if not ledger.blocks.accepts(message.recent_blockhash, at=block):
         return in_context(block, None)
@@ -142,7 +142,8 @@ def get_transaction(ledger: Ledger, params: Params) -> Any:
     return transaction_json(record, encoding, config.integer("maxSupportedTransactionVersion"))
 
 
-def _view(ledger: Ledger, config: Config) -> Block:
+def view(ledger: Ledger, config: Config) -> Block:
+    """The block that a call asks to be answered at."""
     block = ledger.blocks.at(config.commitment(default=Commitment.FINALIZED))
     least = config.integer("minContextSlot")
     if least is not None and block.slot < least:

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from keyquorum_devnet.solana import queries, transactions
+from keyquorum_devnet.solana import histories, queries, transactions
 from keyquorum_devnet.solana.faults import INTERNAL_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, RpcFault
 from keyquorum_devnet.solana.ledger import Ledger
 from keyquorum_devnet.solana.params import Params
@@ -29,6 +29,7 @@ METHODS: dict[str, Method] = {
     "getBlockHeight": queries.get_block_height,
     "getEpochInfo": queries.get_epoch_info,
     "getFeeForMessage": queries.get_fee_for_message,
+    "getFirstAvailableBlock": histories.get_first_available_block,
     "getGenesisHash": queries.get_genesis_hash,
     "getHealth": queries.get_health,
     "getLatestBlockhash": queries.get_latest_blockhash,
@@ -36,7 +37,11 @@ METHODS: dict[str, Method] = {
     "getMultipleAccounts": queries.get_multiple_accounts,
     "getRecentPrioritizationFees": queries.get_recent_prioritization_fees,
     "getSignatureStatuses": queries.get_signature_statuses,
+    "getSignaturesForAddress": histories.get_signatures_for_address,
     "getSlot": queries.get_slot,
+    "getTokenAccountBalance": histories.get_token_account_balance,
+    "getTokenAccountsByOwner": histories.get_token_accounts_by_owner,
+    "getTokenSupply": histories.get_token_supply,
     "getTransaction": queries.get_transaction,
     "getVersion": queries.get_version,
     "isBlockhashValid": queries.is_blockhash_valid,
@@ -44,7 +49,9 @@ METHODS: dict[str, Method] = {
     "sendTransaction": transactions.send_transaction,
     "simulateTransaction": transactions.simulate_transaction,
     "devnet_advanceSlots": transactions.advance_slots,
+    "devnet_createMint": transactions.create_mint,
     "devnet_dropTransactions": transactions.drop_transactions,
+    "devnet_mintTokens": transactions.mint_tokens,
 }
 
 

@@ -11,6 +11,7 @@ from keyquorum_devnet.solana import base58
 from keyquorum_devnet.solana.blocks import Block, Commitment
 from keyquorum_devnet.solana.faults import UNSUPPORTED_TRANSACTION_VERSION, RpcFault, error_json, invalid_params
 from keyquorum_devnet.solana.ledger import Outcome, Record
+from keyquorum_devnet.solana.tokens import TokenBalance
 
 API_VERSION = "2.3.0"
 ALL = slice(None)
@@ -104,15 +105,49 @@ def transaction_json(record: Record, encoding: str, version_max: int | None) -> 
             "loadedAddresses": {"readonly": [], "writable": []},
             "logMessages": list(outcome.logs),
             "postBalances": list(record.post_balances),
-            "postTokenBalances": [],
+            "postTokenBalances": [_token_json(balance) for balance in record.post_tokens],
             "preBalances": list(record.pre_balances),
-            "preTokenBalances": [],
+            "preTokenBalances": [_token_json(balance) for balance in record.pre_tokens],
             "rewards": [],
             "status": _result(error),
         },
         "slot": record.slot,
         "transaction": encoded,
         **({} if version_max is None else {"version": "legacy" if version is None else version}),
+    }
+
+
+def token_amount_json(amount: int, decimals: int) -> dict[str, Any]:
+    """An amount of a token; the text for people has no superfluous zeros."""
+    text = f"{amount:0{decimals + 1}d}"
+    shown = f"{text[:-decimals]}.{text[-decimals:]}".rstrip("0").rstrip(".") if decimals else text
+    return {
+        "amount": str(amount),
+        "decimals": decimals,
+        "uiAmount": amount / 10**decimals,
+        "uiAmountString": shown,
+    }
+
+
+def signature_json(record: Record, commitment: Commitment) -> dict[str, Any]:
+    """An entry of getSignaturesForAddress."""
+    return {
+        "blockTime": record.block_time,
+        "confirmationStatus": commitment.value,
+        "err": error_json(record.outcome.error),
+        "memo": None,
+        "signature": str(record.signature),
+        "slot": record.slot,
+    }
+
+
+def _token_json(balance: TokenBalance) -> dict[str, Any]:
+    return {
+        "accountIndex": balance.index,
+        "mint": str(balance.mint),
+        "owner": str(balance.owner),
+        "programId": str(balance.program),
+        "uiTokenAmount": token_amount_json(balance.amount, balance.decimals),
     }
 
 

@@ -3,10 +3,13 @@
 from typing import Any
 
 from solders.compute_budget import set_compute_unit_limit
+from solders.instruction import Instruction
+from solders.keypair import Keypair
 from solders.message import Message
 from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
+from keyquorum_devnet.solana import tokens
 from keyquorum_devnet.solana.blocks import Commitment
 from keyquorum_devnet.solana.faults import (
     PREFLIGHT_FAILURE,
@@ -19,9 +22,8 @@ from keyquorum_devnet.solana.ledger import Ledger
 from keyquorum_devnet.solana.params import Params
 from keyquorum_devnet.solana.shapes import in_context, simulation_json
 
-AIRDROP_UNITS = (
-    10_000  # compute units; each airdrop asks for one more than the last, so that no two are the same message
-)
+FAUCET_UNITS = 100_000  # compute units; each gift asks for one more than the last, so that no two are the same message
+DECIMALS_MAX = 18
 ADVANCE_SLOTS_MAX = 100_000
 
 
@@ -60,22 +62,31 @@ def send_transaction(ledger: Ledger, params: Params) -> Any:
 
 def request_airdrop(ledger: Ledger, params: Params) -> Any:
     """Move lamports from the faucet; the transaction's id."""
-    faucet = ledger.faucet
-    lamports = params.integer(1)
-    message = Message.new_with_blockhash(
-        [
-            set_compute_unit_limit(AIRDROP_UNITS + ledger.next_airdrop()),
-            transfer(TransferParams(from_pubkey=faucet.pubkey(), to_pubkey=params.pubkey(0), lamports=lamports)),
-        ],
-        faucet.pubkey(),
-        ledger.blocks.at(Commitment.CONFIRMED).blockhash,
-    )
-    transaction = VersionedTransaction(message, [faucet])
-    outcome = ledger.simulate(transaction, verify_signatures=True)
-    if outcome.error is not None:
-        raise invalid_params(f"airdrop refused: {error_text(outcome.error)}")
-    ledger.send(transaction)
-    return str(transaction.signatures[0])
+    moved = TransferParams(from_pubkey=ledger.faucet.pubkey(), to_pubkey=params.pubkey(0), lamports=params.integer(1))
+    return _from_faucet(ledger, [transfer(moved)])
+
+
+def create_mint(ledger: Ledger, params: Params) -> Any:
+    """Control: make a token; its mint. Parameters: decimals (default 6), and ``{"program": "spl-token-2022"}`` for a token of
+    the newer program."""
+    decimals = params.integer(0, default=6)
+    if decimals > DECIMALS_MAX:
+        raise invalid_params(f"at most {DECIMALS_MAX} decimals")
+    program = tokens.PROGRAMS[params.config(1).choice("program", "spl-token", *tokens.PROGRAMS)]
+    mint, faucet = Keypair(), ledger.faucet.pubkey()
+    rent = ledger.svm.minimum_balance_for_rent_exemption(tokens.MINT_BYTES)
+    _from_faucet(ledger, tokens.make_mint(faucet, mint.pubkey(), program, decimals, rent), mint)
+    return str(mint.pubkey())
+
+
+def mint_tokens(ledger: Ledger, params: Params) -> Any:
+    """Control: give an owner minor units of a token that ``devnet_createMint`` made; the transaction's id."""
+    mint, owner, amount = params.pubkey(0), params.pubkey(1), params.integer(2)
+    account, decimals = ledger.svm.get_account(mint), tokens.decimals_of(ledger.svm, mint)
+    if account is None or decimals is None:
+        raise invalid_params("there is no such mint")
+    made = tokens.make_tokens(ledger.faucet.pubkey(), owner, account.owner, mint, amount=amount, decimals=decimals)
+    return _from_faucet(ledger, made)
 
 
 def advance_slots(ledger: Ledger, params: Params) -> Any:
@@ -96,3 +107,15 @@ def drop_transactions(ledger: Ledger, params: Params) -> Any:
 def _verify(transaction: VersionedTransaction) -> None:
     if not all(transaction.verify_with_results()):
         raise RpcFault(SIGNATURE_VERIFICATION_FAILURE, "Transaction signature verification failure")
+
+
+def _from_faucet(ledger: Ledger, instructions: list[Instruction], *signers: Keypair) -> str:
+    limit = set_compute_unit_limit(FAUCET_UNITS + ledger.next_airdrop())
+    blockhash = ledger.blocks.at(Commitment.CONFIRMED).blockhash
+    message = Message.new_with_blockhash([limit, *instructions], ledger.faucet.pubkey(), blockhash)
+    transaction = VersionedTransaction(message, [ledger.faucet, *signers])
+    outcome = ledger.simulate(transaction, verify_signatures=True)
+    if outcome.error is not None:
+        raise invalid_params(f"airdrop refused: {error_text(outcome.error)}")
+    ledger.send(transaction)
+    return str(transaction.signatures[0])
