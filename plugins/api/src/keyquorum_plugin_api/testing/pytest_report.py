@@ -11,7 +11,7 @@ from typing import Any, Final
 import pluggy
 
 from keyquorum_plugin_api.testing.evidence import Suite
-from keyquorum_plugin_api.testing.report import TestRecord, report
+from keyquorum_plugin_api.testing.report import Ended, report
 
 PROPERTY: Final = "keyquorum-conformance"
 
@@ -24,7 +24,7 @@ class ReportWriter:
     def __init__(self, file: Path, root: Path) -> None:
         self._file = file
         self._root = root
-        self._records: list[TestRecord] = []
+        self._records: list[Ended] = []
 
     @_hook
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -33,7 +33,7 @@ class ReportWriter:
             return
         for key, value in report.user_properties:
             if key == PROPERTY:
-                self._records.append(TestRecord(outcome=report.outcome, duration_s=report.duration, **value))
+                self._records.append(Ended(outcome=report.outcome, duration_s=report.duration, **value))
 
     @_hook
     def pytest_sessionfinish(self) -> None:

@@ -18,7 +18,7 @@ _NO_ADAPTER: Final = "the suite of adapters was not run"
 
 
 @dataclass(frozen=True, slots=True)
-class TestRecord:
+class Ended:
     """One test of a suite, as it ended. ``evidence`` is :meth:`Evidence.record` of it."""
 
     codec: str
@@ -29,9 +29,9 @@ class TestRecord:
     evidence: Mapping[str, Any]
 
 
-def report(records: Iterable[TestRecord], fallback: Mapping[str, str] | None = None) -> dict[str, Any]:
+def report(records: Iterable[Ended], fallback: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The report on every codec that was tested. ``fallback`` names a distribution and version that are not installed."""
-    by_codec: dict[str, list[TestRecord]] = {}
+    by_codec: dict[str, list[Ended]] = {}
     for record in records:
         by_codec.setdefault(record.codec, []).append(record)
     plugins = [_plugin(codec, tests, fallback or {}) for codec, tests in sorted(by_codec.items())]
@@ -44,7 +44,7 @@ def error_codes() -> tuple[str, ...]:
     return tuple(sorted(kind.code for kind in kinds))
 
 
-def _plugin(codec: str, tests: Sequence[TestRecord], fallback: Mapping[str, str]) -> dict[str, Any]:
+def _plugin(codec: str, tests: Sequence[Ended], fallback: Mapping[str, str]) -> dict[str, Any]:
     claimed = next((set(t.evidence["claimed"]) for t in tests if t.evidence["claimed"] is not None), None)
     return {
         **_distribution(codec, fallback),
@@ -72,7 +72,7 @@ def _distribution(codec: str, fallback: Mapping[str, str]) -> dict[str, str]:
         return {"distribution": fallback.get("name", ""), "version": fallback.get("version", ""), "sha256": ""}
 
 
-def _capability(name: str, claimed: set[str] | None, tests: Sequence[TestRecord]) -> dict[str, Any]:
+def _capability(name: str, claimed: set[str] | None, tests: Sequence[Ended]) -> dict[str, Any]:
     exercised = _tests_with(tests, "exercised", name)
     refused = _tests_with(tests, "refused", name)
     is_claimed = claimed is not None and name in claimed
@@ -86,7 +86,7 @@ def _capability(name: str, claimed: set[str] | None, tests: Sequence[TestRecord]
     return {"claimed": is_claimed, "exercised": exercised, "refused": refused, "reason": reason}
 
 
-def _error(code: str, claimed: set[str] | None, tests: Sequence[TestRecord]) -> dict[str, Any]:
+def _error(code: str, claimed: set[str] | None, tests: Sequence[Ended]) -> dict[str, Any]:
     provoked = _tests_with(tests, "codes", code)
     reason = ""
     if not provoked:
@@ -96,11 +96,11 @@ def _error(code: str, claimed: set[str] | None, tests: Sequence[TestRecord]) -> 
     return {"provoked": provoked, "reason": reason}
 
 
-def _tests_with(tests: Sequence[TestRecord], kind: str, name: str) -> list[str]:
+def _tests_with(tests: Sequence[Ended], kind: str, name: str) -> list[str]:
     """The passed tests whose evidence has it."""
     return sorted({test.test for test in tests if test.outcome == PASSED and name in test.evidence[kind]})
 
 
-def _not_run(tests: Sequence[TestRecord], prefix: str) -> dict[str, str]:
+def _not_run(tests: Sequence[Ended], prefix: str) -> dict[str, str]:
     reasons = {what: reason for test in tests for what, reason in test.evidence["not_run"].items()}
     return {what[len(prefix) :]: reason for what, reason in sorted(reasons.items()) if what.startswith(prefix)}
