@@ -11,8 +11,8 @@ import pytest
 from keyquorum_btc.coin import Coin, format_coins
 from keyquorum_btc.crosscheck import Crosscheck
 from keyquorum_btc.network import NETWORKS
-from keyquorum_btc.psbt import read
-from keyquorum_btc.spending import Output, Spend
+from keyquorum_btc.psbt import read, write
+from keyquorum_btc.spending import Output
 from keyquorum_plugin_api.codec import TransferIntent
 from keyquorum_plugin_api.errors import InvalidPayload
 from support.bitcoin_codec_target import AMOUNT, CHANGE, COINS, FEE, BitcoinCodecTarget, bitcoin_account
@@ -22,14 +22,14 @@ SOURCE, FRIEND, THIEF = (TARGET.account(index).account for index in range(3))
 INTENT = TransferIntent(TARGET.chain, SOURCE, FRIEND.address, TARGET.asset, AMOUNT)
 
 
-def spend_of(intent: TransferIntent) -> Spend:
-    return read(TARGET.codec.build(intent, TARGET.metadata).payload)
+def payload_of(intent: TransferIntent) -> bytes:
+    return TARGET.codec.build(intent, TARGET.metadata).payload
 
 
-async def refuse(spend: Spend, intent: TransferIntent | None = INTENT, **asked: object) -> None:
+async def refuse(payload: bytes, intent: TransferIntent | None = INTENT, **asked: object) -> None:
     given = {"source": SOURCE.address, "coins": COINS, "fee": FEE, **asked}
     with pytest.raises(InvalidPayload):
-        await Crosscheck(TARGET.chain).require(spend, intent=intent, **given)  # type: ignore[arg-type]
+        await Crosscheck(TARGET.chain).require(payload, intent=intent, **given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("chain", sorted(NETWORKS))
@@ -39,9 +39,9 @@ async def test_agrees_with_what_was_asked_for(chain: str, memo: str) -> None:
     accounts = [bitcoin_account(b"codec", index, chain).account for index in range(2)]
     intent = TransferIntent(chain, accounts[0], accounts[1].address, NETWORKS[chain].native_asset, AMOUNT, memo=memo)
     check = Crosscheck(chain)
-    await check.require(spend_of(intent), accounts[0].address, COINS, FEE, intent)
-    back = read(TARGET.codec.build_cancellation(accounts[0], chain, TARGET.metadata).payload)
-    await check.require(back, accounts[0].address, COINS, FEE, None)
+    await check.require(payload_of(intent), source=accounts[0].address, coins=COINS, fee=FEE, intent=intent)
+    back = TARGET.codec.build_cancellation(accounts[0], chain, TARGET.metadata).payload
+    await check.require(back, source=accounts[0].address, coins=COINS, fee=FEE, intent=None)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,14 @@ async def test_agrees_with_what_was_asked_for(chain: str, memo: str) -> None:
 async def test_agrees_about_every_kind_of_destination(address: str) -> None:
     """P2PKH, P2SH, P2WPKH and P2WSH, by address and by script."""
     intent = replace(INTENT, destination=address)
-    await Crosscheck(TARGET.chain).require(spend_of(intent), SOURCE.address, COINS, FEE, intent)
+    await Crosscheck(TARGET.chain).require(
+        payload_of(intent), source=SOURCE.address, coins=COINS, fee=FEE, intent=intent
+    )
 
 
 async def test_notices_each_difference() -> None:
     """Recipient, amount, memo, change, fee, coins and their amounts."""
-    good = spend_of(INTENT)
+    good = payload_of(INTENT)
     await refuse(good, replace(INTENT, destination=THIEF.address))
     await refuse(good, replace(INTENT, amount=AMOUNT + 1))
     await refuse(good, replace(INTENT, amount=AMOUNT - 1))
@@ -75,18 +77,23 @@ async def test_notices_each_difference() -> None:
     first, second = COINS
     await refuse(good, coins=(replace(first, vout=first.vout + 7), second))
     await refuse(good, coins=(replace(first, amount=first.amount + 1), second))
-    (_, change_script), paid = sorted((out.amount, out.script) for out in good.outputs)
+    spend = read(good)
+    (_, own), paid = sorted((out.amount, out.script) for out in spend.outputs)
     assert paid[0] == AMOUNT
-    stolen = replace(good, outputs=(Output(paid[1], AMOUNT), Output(change_script, CHANGE - 1_000)))
-    await refuse(stolen)
+    await refuse(write(replace(spend, outputs=(Output(own, CHANGE - 1_000), Output(paid[1], AMOUNT)))))
+    await refuse(good[:100])
+    await refuse(b"psbt\xff\x01\x00\xfe\xff\xff\xff\xff" + good)
+    await refuse(b"\x00" + good)
 
 
 async def test_coins_are_compared_in_the_order_that_is_signed() -> None:
     """BIP69, whatever order they were chosen in."""
-    await Crosscheck(TARGET.chain).require(spend_of(INTENT), SOURCE.address, COINS[::-1], FEE, INTENT)
+    await Crosscheck(TARGET.chain).require(
+        payload_of(INTENT), source=SOURCE.address, coins=COINS[::-1], fee=FEE, intent=INTENT
+    )
     other = Coin("00" * 31 + "01", 0, COINS[0].amount)
     metadata = {"coins": format_coins([other, COINS[1]]), "fee": str(FEE)}
-    await refuse(read(TARGET.codec.build(INTENT, metadata).payload))
+    await refuse(TARGET.codec.build(INTENT, metadata).payload)
 
 
 def test_importing_the_library_leaves_nothing_behind(tmp_path: Path) -> None:

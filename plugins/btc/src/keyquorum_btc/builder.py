@@ -192,7 +192,7 @@ class Builder:
                 fee = require_cancellation(source, unsigned.effects)
             else:
                 fee = require_transfer(intent, unsigned.effects)
-            await self._crosscheck.require(read(unsigned.payload), source.address, coins, fee, intent)
+            await self._crosscheck.require(unsigned.payload, source=source.address, coins=coins, fee=fee, intent=intent)
             await self._reservations.record(unsigned, owner)
         except BaseException:
             await self._reservations.give_back(source.address, held, owner)

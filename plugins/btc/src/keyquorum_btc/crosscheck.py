@@ -20,11 +20,13 @@ from keyquorum_btc.coin import Coin
 from keyquorum_btc.memo import memo_script
 from keyquorum_btc.network import MAINNET, REGTEST
 from keyquorum_btc.scripts import canonical_address, parse_destination
-from keyquorum_btc.spending import SEQUENCE, VERSION, Spend
+from keyquorum_btc.spending import SEQUENCE, VERSION
 from keyquorum_plugin_api.codec import TransferIntent
 from keyquorum_plugin_api.errors import InvalidPayload
 
 _FOLDER: Final = "BCL_DATA_DIR"
+_PREFIX: Final = b"psbt\xff\x01\x00"
+_COMPACT_2: Final = 0xFD  # from here on, a compact size is 2, 4 or 8 bytes that follow
 _import_lock = threading.Lock()
 
 
@@ -67,27 +69,28 @@ class Crosscheck:
             self._transaction = await asyncio.to_thread(bitcoinlib_transaction)
 
     async def require(
-        self, spend: Spend, source: str, coins: tuple[Coin, ...], fee: int, intent: TransferIntent | None
+        self, payload: bytes, *, source: str, coins: tuple[Coin, ...], fee: int, intent: TransferIntent | None
     ) -> None:
-        """:class:`InvalidPayload` unless ``spend`` moves ``coins`` as ``intent`` says for ``fee`` satoshi and returns the
+        """:class:`InvalidPayload` unless ``payload`` moves ``coins`` as ``intent`` says for ``fee`` satoshi and returns the
         rest to ``source``; without an intent, unless it returns all. Takes about 0.2 ms, so it is done in place."""
         await self.load()
+        own = parse_destination(source, self._chain)
         try:
-            read = self._transaction.parse_bytes(spend.unsigned_bytes, strict=True, network=self._network)
+            read = self._transaction.parse_bytes(_unsigned(payload), strict=True, network=self._network)
             inputs = [(each.prev_txid.hex(), each.output_n_int, each.sequence) for each in read.inputs]
-            outputs = sorted((each.value, bytes(each.lock_script), str(each.address)) for each in read.outputs)
+            outputs = [(each.value, bytes(each.lock_script), each) for each in read.outputs]
+            found = sorted((value, lock, "" if lock == own else str(each.address)) for value, lock, each in outputs)
             header = (read.version_int, read.locktime)
         except Exception:  # noqa: BLE001 whatever the library makes of it, it does not agree
             raise InvalidPayload("the second reader does not understand the transaction") from None
         wanted = self._outputs(source, intent)
         change = sum(coin.amount for coin in coins) - sum(amount for amount, _, _ in wanted) - fee
         if change:
-            wanted.append((change, parse_destination(source, self._chain), source))
+            wanted.append((change, own, ""))
         if (
             header != (VERSION, 0)
             or inputs != [(coin.txid, coin.vout, SEQUENCE) for coin in sorted(coins)]
-            or outputs != sorted(wanted)
-            or change != spend.change
+            or found != sorted(wanted)
         ):
             raise InvalidPayload("the second reader sees another transaction than was asked for")
 
@@ -99,3 +102,16 @@ class Crosscheck:
         destination = canonical_address(intent.destination, self._chain)
         paid = (intent.amount, parse_destination(destination, self._chain), destination)
         return [paid, (0, memo_script(intent.memo), "")] if intent.memo else [paid]
+
+
+def _unsigned(payload: bytes) -> bytes:
+    """The transaction of a PSBT (BIP174): the value of the first key-value pair, whose key is the one byte 0x00."""
+    start = len(_PREFIX) + 1
+    length = payload[len(_PREFIX)]
+    if length >= _COMPACT_2:
+        size = 1 << (length - _COMPACT_2 + 1)
+        length = int.from_bytes(payload[start : start + size], "little")
+        start += size
+    if not payload.startswith(_PREFIX) or start + length > len(payload):
+        raise InvalidPayload("not a PSBT that begins with its transaction")
+    return payload[start : start + length]

@@ -3,7 +3,7 @@
 import secrets
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 from keyquorum_btc.coin import Coin
 from keyquorum_btc.limits import INPUTS_MAX
@@ -11,8 +11,7 @@ from keyquorum_btc.limits import INPUTS_MAX
 OFFER_WHOLE_MAX = 64  # coins that are offered to the selection as they are
 LARGEST = INPUTS_MAX  # if the 16 largest do not pay, none do
 NEAREST = 16  # of those that pay alone, from the smallest: where a payment without change is most likely
-DRAWN = 16  # of all, by chance: small coins are spent some day, and builds at the same time seldom want the same
-TRIES = 4 * DRAWN
+DRAWN = 16  # neighbours in value, at a place drawn by chance: small coins are spent some day, and builds at the same time seldom want the same
 
 
 class Shelf:
@@ -39,8 +38,8 @@ class Shelf:
             return tuple(self._coins[index] for index in everything if self._names[index] not in taken)
         chosen = set(islice(self._free(reversed(everything), taken), LARGEST))
         chosen.update(islice(self._free(everything[bisect_left(self._amounts, amount) :], taken), NEAREST))
-        drawn = (secrets.randbelow(len(everything)) for _ in range(TRIES))
-        chosen.update(islice(self._free(drawn, taken), DRAWN))
+        start = secrets.randbelow(len(everything))
+        chosen.update(islice(self._free(chain(everything[start:], everything[:start]), taken), DRAWN))
         return tuple(self._coins[index] for index in sorted(chosen))
 
     def named(self, names: Collection[str]) -> tuple[Coin, ...]:
