@@ -1,0 +1,191 @@
+"""What a chain's adapter does in a second by itself: against its real engine, with reservations that survive a crash, and
+with local keys in place of the parties."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from bench.rows import Row, latency
+from keyquorum_btc.adapter import BitcoinAdapter
+from keyquorum_devnet import operators, ports, readiness
+from keyquorum_devnet.engines import BITCOIN, ETHEREUM, SOLANA, ChainClient, Engine
+from keyquorum_devnet.processes import Program, Supervisor
+from keyquorum_eth.adapter import EthereumAdapter
+from keyquorum_gateway.state.database import Database
+from keyquorum_gateway.state.reservations import StoredReservations
+from keyquorum_plugin_api.chain import ChainAdapter, TransactionState
+from keyquorum_plugin_api.codec import TransferIntent, UnsignedTransaction
+from keyquorum_plugin_api.testing import LocalAccount, LocalSigner, local_context
+from keyquorum_sol.adapter import SolanaAdapter
+from support.bitcoin_codec_target import bitcoin_account
+from support.ethereum_target import ethereum_account
+from support.scripts import ROOT
+from support.solana_target import solana_account
+
+ACCOUNTS: Final = 8
+CALLERS: Final = 64
+BUILDS: Final = 960
+COMPLETIONS: Final = 480
+BLOCK_S: Final = 0.1  # faster than any real chain: what is measured should not be the wait for a block
+CONFIRMED_S_MAX: Final = 30.0
+SEED: Final = b"bench"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A chain's adapter and what its transfers need."""
+
+    suffix: str
+    engine: Engine
+    adapter: type[ChainAdapter]
+    account: Callable[[bytes, int], LocalAccount]
+    fund: Callable[[ChainClient, str, int], Awaitable[object]]  # client, address, how many transfers
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def _fund_lamports(client: ChainClient, address: str, _transfers: int) -> None:
+    await client.fund(address, 50 * SOLANA.coin)
+
+
+async def _fund_coins(client: ChainClient, address: str, transfers: int) -> None:
+    """A coin per transfer: change that waits for its block is not spent."""
+    await client.call("devnet_fund", address, BITCOIN.coin // 100, transfers)
+
+
+async def _fund_wei(client: ChainClient, address: str, _transfers: int) -> None:
+    await client.fund(address, 50 * ETHEREUM.coin)
+
+
+_QUICK: Final = {"poll_interval_s": 0.1}
+
+SUBJECTS: Final = (
+    Subject("sol", SOLANA, SolanaAdapter, solana_account, _fund_lamports, _QUICK),
+    Subject("btc", BITCOIN, BitcoinAdapter, bitcoin_account, _fund_coins, _QUICK),
+    Subject("eth", ETHEREUM, EthereumAdapter, ethereum_account, _fund_wei, _QUICK),
+)
+
+
+@asynccontextmanager
+async def chain(engine: Engine, folder: Path, session: aiohttp.ClientSession) -> AsyncIterator[tuple[int, ChainClient]]:
+    """The engine of a chain with short blocks: its port and a customer's access."""
+    tool = await operators.bring_tool(ROOT / "scripts" / engine.tool, print) if engine.tool else ""
+    port = ports.assign(folder / "ports.json", [engine.name])[engine.name]
+    program = Program(engine.name, engine.command(port, tool, BLOCK_S))
+    supervisor = Supervisor([program], folder, restart=False, say=print)
+    client = engine.client(session, engine.url(port))
+    await supervisor.start_all()
+    try:
+        await readiness.until_ready(engine.name, client.is_up, lambda: supervisor[engine.name].pid is not None)
+        yield port, client
+    finally:
+        await supervisor.stop_all()
+
+
+async def by_many(n: int, action: Callable[[int], Awaitable[object]]) -> tuple[list[float], float]:
+    """Seconds of each of ``n`` calls made by ``CALLERS`` callers, and seconds in all."""
+    numbers = iter(range(n))
+    taken: list[float] = []
+
+    async def caller() -> None:
+        for number in numbers:
+            began = time.perf_counter()
+            await action(number)
+            taken.append(time.perf_counter() - began)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(min(CALLERS, n))))
+    return taken, time.perf_counter() - began
+
+
+def intent(subject: Subject, account: LocalAccount, number: int) -> TransferIntent:
+    """A transfer to nobody, of an amount of its own."""
+    engine = subject.engine
+    amount = engine.coin // 1000 + number
+    return TransferIntent(engine.chain, account.account, engine.destination, engine.asset, amount)
+
+
+async def until_confirmed(adapter: ChainAdapter, txid: str, unsigned: UnsignedTransaction) -> None:
+    """Follow a transaction as the gateway does."""
+    async with asyncio.timeout(CONFIRMED_S_MAX), aclosing(adapter.stream_status(txid, unsigned)) as statuses:
+        async for status in statuses:
+            if status.state is TransactionState.CONFIRMED:
+                return
+            if status.state in {TransactionState.FAILED, TransactionState.EXPIRED}:
+                break
+    raise RuntimeError(f"{txid} was not confirmed")
+
+
+async def measure(subject: Subject, folder: Path, scale: float) -> list[Row]:
+    """Builds that are given back, then transfers until they are confirmed, each from several accounts by many callers."""
+    builds, completions = (max(2 * ACCOUNTS, int(n * scale)) for n in (BUILDS, COMPLETIONS))
+    accounts = [subject.account(SEED, index) for index in range(ACCOUNTS)]
+    database = Database(folder / "reservations.db")
+    async with aiohttp.ClientSession() as session, chain(subject.engine, folder, session) as (port, client):
+        settings = {**subject.engine.settings(port), **subject.settings}
+        signer = LocalSigner(subject.adapter.codec(), accounts)
+        reservations = StoredReservations(database)
+        adapter = subject.adapter(
+            local_context(subject.engine.chain, signer, session, settings, reservations=reservations)
+        )
+        await adapter.start()
+        try:
+            for local in accounts:
+                await subject.fund(client, local.account.address, (CALLERS + builds + completions) // ACCOUNTS + 1)
+            return [
+                await building(subject, adapter, accounts, builds),
+                await completing(subject, adapter, accounts, completions),
+            ]
+        finally:
+            await adapter.close()
+            await database.close()
+
+
+async def building(subject: Subject, adapter: ChainAdapter, accounts: Sequence[LocalAccount], n: int) -> Row:
+    """``build_transfer`` with its durable reservations; all of them are given back afterwards, off the clock."""
+    built: list[UnsignedTransaction] = []
+
+    async def build(number: int) -> None:
+        built.append(await adapter.build_transfer(intent(subject, accounts[number % ACCOUNTS], number), {}))
+
+    async def give_back(number: int) -> None:
+        await adapter.discard(built[number])
+
+    await by_many(CALLERS, build)
+    taken, seconds = await by_many(n, build)
+    await by_many(len(built), give_back)
+    return latency(f"adapter_build_{subject.suffix}", taken, per_s=round(n / seconds, 1), **_figures())
+
+
+async def completing(subject: Subject, adapter: ChainAdapter, accounts: Sequence[LocalAccount], n: int) -> Row:
+    """From an intent to a confirmed transaction: build, sign with a local key, combine, submit, follow."""
+
+    async def complete(number: int) -> None:
+        unsigned = await adapter.build_transfer(intent(subject, accounts[number % ACCOUNTS], number), {})
+        signed = await adapter.sign(unsigned)
+        await until_confirmed(adapter, await adapter.submit(signed), unsigned)
+
+    taken, seconds = await by_many(n, complete)
+    block_ms = round(1000 * BLOCK_S)
+    return latency(
+        f"adapter_complete_{subject.suffix}", taken, per_s=round(n / seconds, 1), block_ms=block_ms, **_figures()
+    )
+
+
+def _figures() -> dict[str, int]:
+    return {"callers": CALLERS, "accounts": ACCOUNTS}
+
+
+def rows(folder: Path, scale: float = 1.0) -> list[Row]:
+    """Every chain, one after the other, below ``folder``, which has to be on the disk that is meant."""
+    found: list[Row] = []
+    for subject in SUBJECTS:
+        home = folder / subject.suffix
+        home.mkdir(parents=True, exist_ok=True)
+        found += asyncio.run(measure(subject, home, scale))
+    return found
