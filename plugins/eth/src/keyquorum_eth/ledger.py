@@ -100,6 +100,11 @@ class Ledger:
             self._free = min(self._free, hold.nonce)
             self._count(hold, -1)
 
+    def give_up(self, nonce: int) -> None:
+        """Somebody else holds a nonce no longer."""
+        self.foreign.discard(nonce)
+        self._free = min(self._free, nonce)
+
     def raise_cost(self, hold: Hold, cost: Cost) -> None:
         """A replacement may cost more."""
         old = hold.cost

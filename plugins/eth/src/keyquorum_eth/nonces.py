@@ -118,7 +118,7 @@ class NonceAllocator:
         held = await self._reservations.held(self._chain, address)
         owner = held.get(_item(nonce), "")
         if _owns(owner, fingerprint):  # built before a restart
-            ledger.foreign.discard(nonce)
+            ledger.give_up(nonce)
             await self._release(address, _item(nonce), owner)
         await self._release(address, _replacement(nonce, fingerprint), fingerprint)
 

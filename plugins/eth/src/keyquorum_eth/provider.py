@@ -2,7 +2,7 @@
 
 web3's own HTTP provider repeats requests by itself, ``eth_sendRawTransaction`` among them, puts no bound on an answer, and
 on behalf of a contract that asks for it (EIP-3668) fetches whatever address that contract names. None of this can happen here:
-every request goes through :class:`~keyquorum_eth.rpc.JsonRpc` once, and only ``eth_call`` does.
+every request goes through :class:`~keyquorum_eth.rpc.JsonRpc` once, and only those that read a contract do.
 """
 
 from typing import Any
@@ -13,6 +13,8 @@ from web3.types import RPCEndpoint, RPCResponse
 from keyquorum_eth.rpc import JsonRpc, NoAnswer, NodeError, Question
 from keyquorum_eth.shapes import DATA
 from keyquorum_plugin_api.errors import ChainUnavailable
+
+_METHODS = frozenset({"eth_call", "eth_getCode"})
 
 
 class ContractReader(AsyncBaseProvider):
@@ -25,11 +27,11 @@ class ContractReader(AsyncBaseProvider):
         self._rpc = rpc
 
     async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
-        """One ``eth_call``."""
-        if method != "eth_call":
+        """A call, or the code, which web3 asks for to explain an empty answer."""
+        if method not in _METHODS:
             raise ChainUnavailable(f"{method} is not for contracts to be read with")
         try:
-            data = await self._rpc.ask(Question(method, list(params), DATA))
+            data = await self._rpc.ask(Question(str(method), list(params), DATA))
         except NoAnswer as error:
             raise ChainUnavailable(error.detail) from None
         except NodeError as error:
