@@ -1,8 +1,11 @@
-"""The toy plugin, written once, and its ledger."""
+"""The toy plugin, written once, and its ledger; and the toy chain in memory that gateways under test have."""
 
 import pytest
 
+from support.fake_distributions import import_toychain
 from support.toy_plugin import importable, ledger, write_plugin
+
+import_toychain()
 
 
 @pytest.fixture(scope="module")
