@@ -42,7 +42,7 @@ ARROWS = [
     arrow("protos/src/keyquorum_protos", "google grpc", NETWORK | FILES),
     arrow("plugins/api/src/keyquorum_plugin_api", "pluggy pydantic"),
     arrow(f"{CORE}/groups", "nacl coincurve", PURE),
-    arrow(f"{CORE}/primitives", "nacl cryptography", PURE),
+    arrow(f"{CORE}/primitives", "nacl cryptography gmpy2", PURE),
     arrow(f"{CORE}/protocols", "", PURE),
     arrow(
         f"{CORE}/wire", "nacl cryptography google", CLOCKS - {"datetime"} | CONCURRENCY | LOGS | frozenset({"socket"})
