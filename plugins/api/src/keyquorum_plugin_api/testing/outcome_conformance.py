@@ -38,6 +38,8 @@ from keyquorum_plugin_api.testing.scenes import (
 from keyquorum_plugin_api.testing.signer import LocalSigner
 from keyquorum_plugin_api.testing.target import ChainTarget
 
+STEP_S = 0.05  # between two looks at what an adapter has noticed
+NOT_INCLUDED = frozenset({TransactionState.UNKNOWN, TransactionState.PENDING})
 SECRET = "a-token-that-nobody-may-see"  # noqa: S105 no secret of anybody
 
 
@@ -199,7 +201,8 @@ class OutcomeConformance(Suite):
                 status = await adapter.get_status(signed.txid, unsigned)
             assert status.state is TransactionState.INCLUDED or status.reversible
             await target.reorganise()
-            assert RANK[(await adapter.get_status(signed.txid, unsigned)).state] < RANK[TransactionState.INCLUDED]
+            while (await adapter.get_status(signed.txid, unsigned)).state not in NOT_INCLUDED:
+                await asyncio.sleep(STEP_S)
             assert await adapter.submit(signed) == signed.txid
             while not follower.done():
                 await target.advance()
