@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import psutil
 
 from bench.rows import Row, latency
 from keyquorum_btc.adapter import BitcoinAdapter
@@ -71,9 +72,23 @@ SUBJECTS: Final = (
 )
 
 
+@dataclass(frozen=True)
+class RunningChain:
+    """A chain's engine with short blocks."""
+
+    port: int
+    client: ChainClient
+    process: psutil.Process
+
+    def cpu_s(self) -> tuple[float, float]:
+        """Processor seconds until now: of this process, with the adapter in it, and of the engine."""
+        engine = self.process.cpu_times()
+        return time.process_time(), engine.user + engine.system
+
+
 @asynccontextmanager
-async def chain(engine: Engine, folder: Path, session: aiohttp.ClientSession) -> AsyncIterator[tuple[int, ChainClient]]:
-    """The engine of a chain with short blocks: its port and a customer's access."""
+async def chain(engine: Engine, folder: Path, session: aiohttp.ClientSession) -> AsyncIterator[RunningChain]:
+    """An engine for as long as the context is open."""
     tool = await operators.bring_tool(ROOT / "scripts" / engine.tool, print) if engine.tool else ""
     port = ports.assign(folder / "ports.json", [engine.name])[engine.name]
     program = Program(engine.name, engine.command(port, tool, BLOCK_S))
@@ -82,13 +97,13 @@ async def chain(engine: Engine, folder: Path, session: aiohttp.ClientSession) ->
     await supervisor.start_all()
     try:
         await readiness.until_ready(engine.name, client.is_up, lambda: supervisor[engine.name].pid is not None)
-        yield port, client
+        yield RunningChain(port, client, psutil.Process(supervisor[engine.name].pid))
     finally:
         await supervisor.stop_all()
 
 
-async def by_many(n: int, action: Callable[[int], Awaitable[object]]) -> tuple[list[float], float]:
-    """Seconds of each of ``n`` calls made by ``CALLERS`` callers, and seconds in all."""
+async def by_many(n: int, action: Callable[[int], Awaitable[object]]) -> list[float]:
+    """Seconds of each of ``n`` calls, made by ``CALLERS`` callers."""
     numbers = iter(range(n))
     taken: list[float] = []
 
@@ -98,9 +113,30 @@ async def by_many(n: int, action: Callable[[int], Awaitable[object]]) -> tuple[l
             await action(number)
             taken.append(time.perf_counter() - began)
 
-    began = time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(min(CALLERS, n))))
-    return taken, time.perf_counter() - began
+    return taken
+
+
+async def measured(
+    name: str, running: RunningChain, n: int, action: Callable[[int], Awaitable[object]], **more: float
+) -> Row:
+    """A row of ``n`` calls by many callers, with the processor time that one call takes on either side: where both are
+    small, what is waited for is the disk or the next block."""
+    adapter_before, engine_before = running.cpu_s()
+    began = time.perf_counter()
+    taken = await by_many(n, action)
+    seconds = time.perf_counter() - began
+    adapter_after, engine_after = running.cpu_s()
+    return latency(
+        name,
+        taken,
+        per_s=round(n / seconds, 1),
+        cpu_ms=round(1000 * (adapter_after - adapter_before) / n, 2),
+        engine_cpu_ms=round(1000 * (engine_after - engine_before) / n, 2),
+        callers=CALLERS,
+        accounts=ACCOUNTS,
+        **more,
+    )
 
 
 def intent(subject: Subject, account: LocalAccount, number: int) -> TransferIntent:
@@ -126,8 +162,8 @@ async def measure(subject: Subject, folder: Path, scale: float) -> list[Row]:
     builds, completions = (max(2 * ACCOUNTS, int(n * scale)) for n in (BUILDS, COMPLETIONS))
     accounts = [subject.account(SEED, index) for index in range(ACCOUNTS)]
     database = Database(folder / "reservations.db")
-    async with aiohttp.ClientSession() as session, chain(subject.engine, folder, session) as (port, client):
-        settings = {**subject.engine.settings(port), **subject.settings}
+    async with aiohttp.ClientSession() as session, chain(subject.engine, folder, session) as running:
+        settings = {**subject.engine.settings(running.port), **subject.settings}
         signer = LocalSigner(subject.adapter.codec(), accounts)
         reservations = StoredReservations(database)
         adapter = subject.adapter(
@@ -136,17 +172,21 @@ async def measure(subject: Subject, folder: Path, scale: float) -> list[Row]:
         await adapter.start()
         try:
             for local in accounts:
-                await subject.fund(client, local.account.address, (CALLERS + builds + completions) // ACCOUNTS + 1)
+                await subject.fund(
+                    running.client, local.account.address, (CALLERS + builds + completions) // ACCOUNTS + 1
+                )
             return [
-                await building(subject, adapter, accounts, builds),
-                await completing(subject, adapter, accounts, completions),
+                await building(subject, running, adapter, accounts, builds),
+                await completing(subject, running, adapter, accounts, completions),
             ]
         finally:
             await adapter.close()
             await database.close()
 
 
-async def building(subject: Subject, adapter: ChainAdapter, accounts: Sequence[LocalAccount], n: int) -> Row:
+async def building(
+    subject: Subject, running: RunningChain, adapter: ChainAdapter, accounts: Sequence[LocalAccount], n: int
+) -> Row:
     """``build_transfer`` with its durable reservations; all of them are given back afterwards, off the clock."""
     built: list[UnsignedTransaction] = []
 
@@ -157,12 +197,14 @@ async def building(subject: Subject, adapter: ChainAdapter, accounts: Sequence[L
         await adapter.discard(built[number])
 
     await by_many(CALLERS, build)
-    taken, seconds = await by_many(n, build)
+    row = await measured(f"adapter_build_{subject.suffix}", running, n, build)
     await by_many(len(built), give_back)
-    return latency(f"adapter_build_{subject.suffix}", taken, per_s=round(n / seconds, 1), **_figures())
+    return row
 
 
-async def completing(subject: Subject, adapter: ChainAdapter, accounts: Sequence[LocalAccount], n: int) -> Row:
+async def completing(
+    subject: Subject, running: RunningChain, adapter: ChainAdapter, accounts: Sequence[LocalAccount], n: int
+) -> Row:
     """From an intent to a confirmed transaction: build, sign with a local key, combine, submit, follow."""
 
     async def complete(number: int) -> None:
@@ -170,15 +212,8 @@ async def completing(subject: Subject, adapter: ChainAdapter, accounts: Sequence
         signed = await adapter.sign(unsigned)
         await until_confirmed(adapter, await adapter.submit(signed), unsigned)
 
-    taken, seconds = await by_many(n, complete)
     block_ms = round(1000 * BLOCK_S)
-    return latency(
-        f"adapter_complete_{subject.suffix}", taken, per_s=round(n / seconds, 1), block_ms=block_ms, **_figures()
-    )
-
-
-def _figures() -> dict[str, int]:
-    return {"callers": CALLERS, "accounts": ACCOUNTS}
+    return await measured(f"adapter_complete_{subject.suffix}", running, n, complete, block_ms=block_ms)
 
 
 def rows(folder: Path, scale: float = 1.0) -> list[Row]:
