@@ -79,9 +79,10 @@ async def test_replacement_pays_what_the_rules_ask_and_no_less(
     newer = await adapter.build_replacement(intent, old, {})
     assert read(newer.payload).fee >= spend.fee + read(newer.payload).vsize
     assert read(newer.payload).fee <= spend.fee + 2 * read(newer.payload).vsize
-    again = await adapter.build_replacement(intent, newer, {})
-    await adapter.discard(again)
     await sent(adapter, newer)
+    await adapter.discard(await adapter.build_replacement(intent, newer, {}))
+    with pytest.raises(NonceConflict, match="replace that one"):
+        await adapter.build_cancellation(source, old, {})
     third = await adapter.build_cancellation(source, newer, {})
     txid = await sent(adapter, third)
     bitcoin.mine()

@@ -50,6 +50,7 @@ async def test_coins_and_change_that_waits(bitcoind: BitcoindNode, script: Scrip
         Unspent(Outpoint(THIRD, 0), 2_099_999_997_690_000, 1),
         Unspent(Outpoint(OTHER, 0), 999, None, own_change=True),
     }
+    assert await bitcoind.balance(ACCOUNT) == 1_000 + 2_099_999_997_690_000
     assert ("getrawmempool" in script.requests) is not indexed
 
 
@@ -89,8 +90,9 @@ async def test_odd_coins_are_no_answer(bitcoind: BitcoindNode, script: ScriptedB
     """Coins of other scripts, twice the same, fractions of a satoshi: none of it is spent."""
     script.methods["scantxoutset"] = answer
     script.methods["gettxspendingprevout"] = spendings({})
-    with pytest.raises(NoAnswer):
-        await bitcoind.unspent(ACCOUNT)
+    for question in (bitcoind.unspent, bitcoind.balance):
+        with pytest.raises(NoAnswer):
+            await question(ACCOUNT)
 
 
 async def test_answers_for_other_coins_are_refused(bitcoind: BitcoindNode, script: ScriptedBitcoin) -> None:

@@ -55,6 +55,21 @@ async def test_young_rewards_are_marked(esplora: EsploraNode, script: ScriptedBi
     assert coin.coinbase
 
 
+async def test_balances_are_those_of_blocks(esplora: EsploraNode, script: ScriptedBitcoin) -> None:
+    """Turnover may be more than there are bitcoins; what is left may not."""
+
+    def stats(funded: Any, spent: Any) -> dict[str, Any]:
+        waiting = {"funded_txo_sum": 5, "spent_txo_sum": 0}
+        return {"chain_stats": {"funded_txo_sum": funded, "spent_txo_sum": spent}, "mempool_stats": waiting}
+
+    script.paths["/address/bcrt1someone"] = stats(10**17, 10**17 - 7)
+    assert await esplora.balance(ACCOUNT) == 7
+    for answer in (stats(1, 2), stats(10**17, 0), stats("1", 0), stats(2**64, 0), {}, []):
+        script.paths["/address/bcrt1someone"] = answer
+        with pytest.raises(NoAnswer):
+            await esplora.balance(ACCOUNT)
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -108,12 +108,12 @@ class BitcoinAdapter(ChainAdapter):
         return await self._nodes.health()
 
     async def get_balances(self, address: str, assets: Sequence[str] = ()) -> tuple[Balance, ...]:
-        """Satoshi that may be spent: confirmed coins, and our own change that is not; see :mod:`.funds`."""
+        """Satoshi that the address holds according to blocks: what waits is neither counted nor deducted."""
         canonical = canonical_address(address, self._chain)
         for asset in assets:
             require_native(asset, self._chain)
-        funds = await self._funds.read(canonical)
-        return (Balance(self._network.native_asset, funds.amount, DECIMALS, self._network.symbol),)
+        held = await self._funds.balance(canonical)
+        return (Balance(self._network.native_asset, held, DECIMALS, self._network.symbol),)
 
     async def build_transfer(self, intent: TransferIntent, options: Mapping[str, str]) -> UnsignedTransaction:
         """Build a transfer from coins that nothing else is built to spend.

@@ -189,16 +189,7 @@ class BitcoindNode(BitcoinNode):
 
         An unconfirmed payment by somebody else is not seen; it could not be spent either.
         """
-        script = account.script
-        async with self._scan_lock:
-            scan = await self._read("scantxoutset", ["start", [f"raw({script.hex()})"]], _SCAN)
-        confirmed = {
-            outpoint: Unspent(outpoint, each.amount, each.height, coinbase=each.coinbase)
-            for each in scan.unspents
-            for outpoint in (Outpoint(each.txid, each.vout),)
-        }
-        if len(confirmed) != len(scan.unspents) or any(each.script != script for each in scan.unspents):
-            raise NoAnswer("the node lists coins of another script, or one twice", acted=True)
+        script, confirmed = account.script, await self._confirmed(account.script)
         ours, spent, generation = dict(confirmed), set[Outpoint](), confirmed
         for _ in range(MEMPOOL_CHAIN_MAX):
             spenders = await self._mempool.spenders(generation)
@@ -211,6 +202,10 @@ class BitcoindNode(BitcoinNode):
             if not generation:
                 break
         return tuple(coin for outpoint, coin in ours.items() if outpoint not in spent)
+
+    async def balance(self, account: Account) -> int:
+        """From the set of unspent outputs, which knows nothing of the mempool."""
+        return sum(coin.amount for coin in (await self._confirmed(account.script)).values())
 
     async def transaction(self, txid: str) -> ChainTransaction | None:
         """Needs the index of transactions for what is in a block."""
@@ -273,6 +268,18 @@ class BitcoindNode(BitcoinNode):
     async def version(self) -> str:
         """Such as ``/Satoshi:28.1.0/``."""
         return (await self._read("getnetworkinfo", [], _NETWORK)).subversion
+
+    async def _confirmed(self, script: bytes) -> dict[Outpoint, Unspent]:
+        async with self._scan_lock:
+            scan = await self._read("scantxoutset", ["start", [f"raw({script.hex()})"]], _SCAN)
+        confirmed = {
+            outpoint: Unspent(outpoint, each.amount, each.height, coinbase=each.coinbase)
+            for each in scan.unspents
+            for outpoint in (Outpoint(each.txid, each.vout),)
+        }
+        if len(confirmed) != len(scan.unspents) or any(each.script != script for each in scan.unspents):
+            raise NoAnswer("the node lists coins of another script, or one twice", acted=True)
+        return confirmed
 
     async def _with_spent(self, found: ChainTransaction) -> ChainTransaction:
         """With what its inputs spend: told by the block (bitcoind from version 23 on), or looked up one by one."""

@@ -92,7 +92,7 @@ class Builder:
         target = target_of(self._require_possible(intent), intent.amount, intent.memo)
         old = self._spent_by(intent.source, replaced)
         require_transfer(intent, self._codec.decode(replaced.payload, self._chain, [intent.source]).effects)
-        rate, least = await self._bar(intent.source, old, options)
+        rate, least = await self._bar(old, options)
 
         def choose(funds: Funds, taken: AbstractSet[str]) -> Plan:
             return pay(target, _pool(funds, taken, old.coins, intent.amount), rate, least)
@@ -104,7 +104,7 @@ class Builder:
     ) -> UnsignedTransaction:
         """The same coins back to their account for a higher fee."""
         old = self._spent_by(source, replaced)
-        _, least = await self._bar(source, old, options)
+        _, least = await self._bar(old, options)
 
         def choose(funds: Funds, taken: AbstractSet[str]) -> Plan:
             return give_back(_pool(funds, taken, old.coins, 0), least)
@@ -214,12 +214,11 @@ class Builder:
         self._codec.decode(replaced.payload, self._chain, [source])
         return read(replaced.payload)
 
-    async def _bar(self, source: SignerAccount, old: Spend, options: Options) -> tuple[int, LeastFee]:
+    async def _bar(self, old: Spend, options: Options) -> tuple[int, LeastFee]:
         """The rate to aim at, and the least that replaces ``old``: BIP125, and more per virtual byte than before."""
         rate = await self._rates.rate(options.fee_rate)
         increment = (await self._rates.floor()).increment
-        script = parse_destination(source.address, self._chain)
-        bar = await self._families.bar(old.txid, script, old.fee, increment)
+        bar = await self._families.bar(old, increment)
 
         def least(size: int) -> int:
             needed = max(bar.least_fee(size), old.fee * size // old.vsize + 1)

@@ -32,6 +32,7 @@ from keyquorum_btc.shapes import (
     Satoshi,
     Script,
     Shape,
+    Turnover,
     Vout,
     Weight,
     rate_per_kvb,
@@ -98,6 +99,15 @@ class _Transaction(Shape):
     status: _Status
 
 
+class _ChainStats(Shape):
+    funded_txo_sum: Turnover
+    spent_txo_sum: Turnover
+
+
+class _Address(Shape):
+    chain_stats: _ChainStats
+
+
 class _Block(Shape):
     id: Hash
     height: Height
@@ -139,6 +149,8 @@ _UNKNOWN_ORIGIN = _Origin(coinbase=False, scripts=frozenset())
 _UTXOS = TypeAdapter(Annotated[list[_Utxo], Field(max_length=COINS_MAX)])
 _TRANSACTION = TypeAdapter(_Transaction)
 _PAGE = TypeAdapter(Annotated[list[_Transaction], Field(max_length=PAGE_TRANSACTIONS)])
+_ADDRESS = TypeAdapter(_Address)
+_SATOSHI = TypeAdapter(Satoshi)
 _BLOCK = TypeAdapter(_Block)
 _BLOCK_STATUS = TypeAdapter(_BlockStatus)
 _OUTSPEND = TypeAdapter(_Outspend)
@@ -219,6 +231,12 @@ class EsploraNode(BitcoinNode):
             )
             for outpoint, utxo in coins.items()
         )
+
+    async def balance(self, account: Account) -> int:
+        """From the index of addresses."""
+        reply = await self._get(f"/address/{account.address}")
+        stats = shaped(_ADDRESS, reply.json(), "an address").chain_stats
+        return shaped(_SATOSHI, stats.funded_txo_sum - stats.spent_txo_sum, "an address")
 
     async def transaction(self, txid: str) -> ChainTransaction | None:
         """With what its inputs spend, and its fee."""

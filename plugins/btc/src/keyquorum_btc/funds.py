@@ -3,6 +3,9 @@
 Policy: confirmed coins, and unconfirmed ones only if they are our own change, that is if the transaction that makes them
 spends coins of the same address alone. Anything else that waits belongs to somebody who can still take it back. A miner's
 reward has to wait for 100 blocks.
+
+A balance is another question, answered as on every chain: what the address holds according to blocks. A payment that waits
+is in it until it is included.
 """
 
 import asyncio
@@ -28,11 +31,6 @@ class Funds:
     listed_at: float  # monotonic seconds, before the node was asked
     confirmed: Shelf
     change: Shelf  # ours, and unconfirmed
-
-    @property
-    def amount(self) -> int:
-        """Satoshi."""
-        return self.confirmed.total + self.change.total
 
 
 class FundsReader:
@@ -63,6 +61,11 @@ class FundsReader:
         finally:
             if not lock.locked():
                 self._locks.pop(address, None)
+
+    async def balance(self, address: str) -> int:
+        """Satoshi that the address holds according to blocks."""
+        account = Account(address, parse_destination(address, self._chain))
+        return await self._nodes.ask(lambda node: node.balance(account))
 
     async def recent(self, address: str) -> Funds:
         """The coins as they were listed within the configured time."""

@@ -134,6 +134,10 @@ class BitcoinNode(ABC):
         """The outputs that pay an address and that neither a block nor the mempool spends."""
 
     @abstractmethod
+    async def balance(self, account: Account) -> int:
+        """Satoshi that an account holds according to blocks alone: nothing that waits is counted or deducted."""
+
+    @abstractmethod
     async def transaction(self, txid: str) -> ChainTransaction | None:
         """A transaction of the best chain or the mempool."""
 

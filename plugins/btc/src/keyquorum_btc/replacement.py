@@ -12,8 +12,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from keyquorum_btc.coin import Coin
-from keyquorum_btc.node import ChainTransaction, Outpoint
+from keyquorum_btc.node import ChainTransaction, Outpoint, Spender
 from keyquorum_btc.nodes import Nodes
+from keyquorum_btc.spending import Spend
 from keyquorum_plugin_api.errors import ChainUnavailable, NonceConflict, Unsupported
 
 FAMILY_MAX = 25  # ancestors or descendants, the mempool's own limit
@@ -53,17 +54,22 @@ class MempoolFamilies:
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
 
-    async def bar(self, txid: str, script: bytes, old_fee: int, increment: int) -> Bar:
-        """What replaces ``txid``, one of ours that pays ``old_fee``, must pay. :class:`NonceConflict` where it is settled,
-        or where another transaction of ours needs it."""
-        found = await self._transaction(txid)
+    async def bar(self, old: Spend, increment: int) -> Bar:
+        """What replaces ``old``, one of ours, must pay. :class:`NonceConflict` where it is settled, where another
+        transaction has its coins, or where another one of ours needs it."""
+        for coin in old.coins:
+            spender = await self._spender(Outpoint(coin.txid, coin.vout))
+            if spender is not None and spender.block is not None:
+                raise NonceConflict("the transaction, or another one in its place, is in a block already")
+            if spender is not None and spender.txid != old.txid:
+                raise NonceConflict("another transaction waits in the place of this one: replace that one")
+        found = await self._transaction(old.txid)
         if found is None:
-            return Bar(old_fee, increment)  # forgotten by our node; others may still have it
-        if found.block is not None:
-            raise NonceConflict("the transaction is in a block already")
-        fee = old_fee
+            return Bar(old.fee, increment)  # forgotten by our node; others may still have it
+        fee = old.fee
         for child in await self._descendants(found):
-            if any(each.outpoint.txid == txid and _pays(found, each.outpoint, script) for each in child.inputs):
+            spent = (each.outpoint for each in child.inputs if each.outpoint.txid == old.txid)
+            if any(_pays(found, outpoint, old.source_script) for outpoint in spent):
                 raise NonceConflict("another transaction spends the change: lift this one by a child instead")
             fee += self._fee(child)
         return Bar(fee, increment)
@@ -123,6 +129,9 @@ class MempoolFamilies:
         """What waiting transactions spend of a waiting one's outputs."""
         children = [await self._transaction(txid) for txid in await self._spenders(found)]
         return {each.outpoint for child in children if child is not None for each in child.inputs}
+
+    async def _spender(self, outpoint: Outpoint) -> Spender | None:
+        return await self._nodes.ask(lambda node: node.spender(outpoint))
 
     async def _transaction(self, txid: str) -> ChainTransaction | None:
         return await self._nodes.ask(lambda node: node.transaction(txid))

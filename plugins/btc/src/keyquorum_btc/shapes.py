@@ -47,6 +47,9 @@ def _script(text: Any) -> bytes:
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Height = Annotated[int, Field(ge=0, le=HEIGHT_MAX)]
 Satoshi = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
+Turnover = Annotated[
+    int, Field(ge=0, le=2**63 - 1)
+]  # satoshi that went through an address, the same ones again and again
 Bitcoins = Annotated[int, BeforeValidator(_satoshi)]
 Vout = Annotated[int, Field(ge=0, le=VOUT_MAX)]
 Script = Annotated[bytes, BeforeValidator(_script)]

@@ -21,7 +21,6 @@ class Shelf:
         self._coins = tuple(sorted(coins, key=lambda coin: (coin.amount, coin)))
         self._amounts = [coin.amount for coin in self._coins]
         self._names = tuple(coin.outpoint for coin in self._coins)
-        self.total = sum(self._amounts)
 
     def __iter__(self) -> Iterator[Coin]:
         """All of them, the smallest first."""
