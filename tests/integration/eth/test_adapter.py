@@ -169,7 +169,7 @@ async def test_dropped_blocks_lead_back_and_forward(target: EthereumChainTarget,
 
     async def follow() -> None:
         async for status in adapter.stream_status(signed.txid, unsigned):
-            seen.append((status.state, status.reversible))
+            seen.append((status.state, status.reversible))  # noqa: PERF401 read while it grows
 
     async with asyncio.timeout(PATIENCE_S):
         follower = asyncio.create_task(follow())
