@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import py_compile
 import shutil
+from importlib.util import find_spec
+from pathlib import Path
 
 import psutil
 import pytest
@@ -115,25 +118,52 @@ async def test_what_is_not_one_artifact_is_refused(tmp_path, confuse):
     await pool.close()
 
 
-async def test_a_file_that_changes_after_the_start_is_not_run(tmp_path):
+def late_source(package):
+    """A module that is imported late, and another one to put in its place."""
+    (package / "late.py").write_text("WORD = b'honest'\n")
+    return package / "late.py", b"WORD = b'hostile'\n"
+
+
+def late_byte_code(package):
+    """The same without a source."""
+    for word in ("hostile", "honest"):
+        source = package.parent / f"{word}.py"
+        source.write_text(f"WORD = b'{word}'\n")
+        py_compile.compile(str(source), cfile=str(package.parent / word), doraise=True)
+    shutil.copy(package.parent / "honest", package / "late.pyc")
+    return package / "late.pyc", (package.parent / "hostile").read_bytes()
+
+
+def late_extension(package):
+    """Native code, whose start would be too late to look at it."""
+    native = Path(find_spec("_cffi_backend").origin)
+    (package / "late.py").write_text("from kq_toy import _cffi_backend\nWORD = b'honest'\n")
+    shutil.copy(native, package / native.name)
+    return package / native.name, native.read_bytes() + b"\x00"
+
+
+@pytest.mark.parametrize("make", [late_source, late_byte_code, late_extension], ids=lambda each: each.__name__)
+async def test_a_file_that_changes_after_the_start_is_not_run(tmp_path, make):
     """Neither by the process that runs, which imports a part of its package late, nor by the next one."""
     late = "from kq_toy import late\n" + SIGNS.format(message="late.WORD")
     codec = install_codec(tmp_path / "codec", late)
-    module = codec.folder / "kq_toy" / "late.py"
-    module.write_text("WORD = b'honest'\n")
-    proof = tmp_path / "proof"
-    pool = CodecPool([pin(codec.folder)], LIMITS)
+    file, hostile = make(codec.folder / "kq_toy")
+    honest = CodecPool([pin(codec.folder)], LIMITS)
+    changed = CodecPool([pin(codec.folder)], LIMITS)
     try:
-        await pool.start()
-        module.write_text(f"WORD = b'hostile'\nopen({str(proof)!r}, 'w')\n")
-        (ref,) = pool.refs
+        await asyncio.gather(honest.start(), changed.start())
+        (ref,) = changed.refs
+        assert await signed(honest, ref) == b"honest"
+        file.unlink()  # in place, it would change what the honest process has mapped
+        file.write_bytes(hostile)
         with pytest.raises(CodecFault, match="ChangedFile"):
-            await signed(pool, ref)
+            await signed(changed, ref)
         with pytest.raises(CodecRefused, match="is pinned"):
-            await signed(pool, ref)
-        assert not proof.exists()
+            await signed(changed, ref)
+        assert await signed(honest, ref) == b"honest"
     finally:
-        await pool.close()
+        await honest.close()
+        await changed.close()
 
 
 async def test_what_was_loaded_stays_what_was_pinned(tmp_path):

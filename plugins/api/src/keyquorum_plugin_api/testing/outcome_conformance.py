@@ -201,8 +201,9 @@ class OutcomeConformance(Suite):
                 status = await adapter.get_status(signed.txid, unsigned)
             assert status.state is TransactionState.INCLUDED or status.reversible
             await target.reorganise()
-            while (await adapter.get_status(signed.txid, unsigned)).state not in NOT_INCLUDED:
+            while status.state not in NOT_INCLUDED:
                 await asyncio.sleep(STEP_S)
+                status = await adapter.get_status(signed.txid, unsigned)
             assert await adapter.submit(signed) == signed.txid
             while not follower.done():
                 await target.advance()
