@@ -82,6 +82,7 @@ class SolanaChainTarget(SolanaCodecTarget):
             "ws_url": endpoint.ws_url,
             "poll_interval_s": 0.2,
             "blockhash_max_age_s": 0.001,
+            "event_poll_interval_s": 0.1,
         }
         self._http = http
         self._rpc = rpc

@@ -38,8 +38,8 @@ def account(lamports: int, *, executable: bool = False, owner: str = "1" * 32) -
 
 
 def accounts(source: object, destination: object) -> Reply:
-    """The payer, which is the source, and the destination."""
-    return in_context([source, source, destination])
+    """The source, which is the payer, and the destination."""
+    return in_context([source, destination])
 
 
 @pytest.fixture
@@ -96,6 +96,7 @@ async def test_plain_transfers_are_simulated_once_a_while(adapter: SolanaAdapter
     assert len(script.called("simulateTransaction")) == 1
     await adapter.build_transfer(transfer_intent(TARGET), {})
     assert len(script.called("simulateTransaction")) == 2
+    script.says("getMultipleAccounts", in_context([account(10 * SOL), account(10 * SOL), None]))
     await adapter.build_transfer(transfer_intent(TARGET, memo="", fee_payer=TARGET.account(2).account), {})
     assert len(script.called("simulateTransaction")) == 3
 

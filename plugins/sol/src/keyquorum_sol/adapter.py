@@ -106,6 +106,7 @@ class SolanaAdapter(ChainAdapter):
         """Stop rebroadcasting and listening. What was submitted stays submitted."""
         await self._broadcaster.close()
         await self._feed.close()
+        await self._node.close()
         await self._rpc.close()
 
     async def health(self) -> Mapping[str, str]:

@@ -81,7 +81,11 @@ def parse_address(address: str) -> Pubkey:
 
 def parse_destination(address: str) -> Pubkey:
     """The key of an address that coins may be sent to; :class:`InvalidAddress` for one nobody could move them from."""
-    key = parse_address(address)
+    return require_destination(parse_address(address))
+
+
+def require_destination(key: Pubkey) -> Pubkey:
+    """The key, unless it is one of those from which nobody could move anything."""
     if key in RESERVED:
         raise InvalidAddress("the address belongs to the network itself: what it receives is lost")
     return key

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 from keyquorum_plugin_api.chain import Clock, Logger
 from keyquorum_plugin_api.errors import ChainUnavailable
-from keyquorum_sol.node import SolanaNode
+from keyquorum_sol.node import STATUSES_MAX, SolanaNode
 from keyquorum_sol.rpc import NoAnswer, NodeError
 
 PENDING_MAX = 10_000  # transactions repeated at a time; about 1.5 KiB each
-STATUSES_MAX = 256  # per request, the node's own limit
 REPEAT_S_MAX = 180.0  # where no last valid height or no commitment is known; 150 blocks take about 60 s
 
 

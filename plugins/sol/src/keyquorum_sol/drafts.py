@@ -95,13 +95,13 @@ class Drafter:
             async with asyncio.TaskGroup() as together:
                 anchor = together.create_task(self._anchor(intent, options))
                 accounts = together.create_task(
-                    self._node.accounts(str(made.payer), intent.source.address, intent.destination)
+                    self._node.wallets(str(made.payer), intent.source.address, intent.destination)
                 )
                 units = together.create_task(self._units(made, message))
                 price = together.create_task(self._price(message, options.compute_unit_price))
         except BaseExceptionGroup as failures:
             raise _first(failures) from None
-        found = accounts.result().accounts
+        found = accounts.result()
         require_destination(found[2])
         if holdings is not None:
             require_token_transfer(intent, holdings)

@@ -25,7 +25,7 @@ from keyquorum_sol.addresses import (
     ASSOCIATED_TOKEN_PROGRAM,
     RESERVED,
     SYSTEM_PROGRAM,
-    parse_destination,
+    require_destination,
 )
 from keyquorum_sol.limits import NONCE_ACCOUNT_BYTES, SEED_CHARS_MAX, U64_MAX
 from keyquorum_sol.network import native_asset, token_asset
@@ -193,7 +193,7 @@ def read_movement(steps: Sequence[Step]) -> tuple[Movement, Pubkey, Sequence[Ste
 
 
 def _require_movement(source: Pubkey, destination: Pubkey, amount: int) -> None:
-    parse_destination(str(destination))
+    require_destination(destination)
     if destination == source:
         raise InvalidAddress("source and destination are the same account")
     if type(amount) is not int or not 0 < amount <= U64_MAX:

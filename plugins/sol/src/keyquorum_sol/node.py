@@ -14,6 +14,7 @@ from keyquorum_plugin_api.chain import Clock
 from keyquorum_plugin_api.errors import ChainUnavailable, InvalidAddress
 from keyquorum_sol.addresses import parse_address
 from keyquorum_sol.config import SolanaConfig
+from keyquorum_sol.gathering import Gatherer
 from keyquorum_sol.history import INCLUDED, SIGNATURES, Included, SignatureInfo
 from keyquorum_sol.limits import COMPUTE_UNITS_MAX, U64_MAX
 from keyquorum_sol.network import chain_of
@@ -23,6 +24,7 @@ from keyquorum_sol.shapes import U64, Base58, Shape
 
 T = TypeVar("T")
 CHAIN_CHECK_S = 60.0  # how long a node is believed to serve the cluster it served before
+ACCOUNTS_MAX, STATUSES_MAX = 100, 256  # in one request, the node's own limits
 RENT_SIZES_MAX = 256  # sizes of accounts whose rent is remembered
 
 
@@ -165,6 +167,16 @@ class SolanaNode:
         self._blockhash: tuple[float, LatestBlockhash] | None = None
         self._blockhash_lock = asyncio.Lock()
         self._rents: dict[int, int] = {}
+        self._wallets: Gatherer[str, Account | None] = Gatherer(self._read_wallets, keys_max=ACCOUNTS_MAX)
+        self._statuses: Gatherer[str, tuple[int, SignatureStatus | None]] = Gatherer(
+            self._read_statuses, keys_max=STATUSES_MAX
+        )
+        self._epochs: Gatherer[str, EpochInfo] = Gatherer(self._read_epoch, keys_max=1)
+
+    async def close(self) -> None:
+        """End what is under way."""
+        for gatherer in (self._wallets, self._statuses, self._epochs):
+            await gatherer.close()
 
     async def require_chain(self) -> str:
         """The genesis hash, if it is that of the configured chain."""
@@ -206,6 +218,13 @@ class SolanaNode:
             raise ChainUnavailable("the node gave another part of an account than was asked for")
         return AccountsView(answer.context.slot, tuple(answer.value))
 
+    async def wallets(self, *addresses: str) -> list[Account | None]:
+        """Accounts without their data, None for those that do not exist; asked for together with those of other callers."""
+        return await self._wallets.get(*addresses)
+
+    async def _read_wallets(self, addresses: list[str]) -> Mapping[str, Account | None]:
+        return dict(zip(addresses, (await self.accounts(*addresses)).accounts, strict=True))
+
     async def latest_blockhash(self) -> LatestBlockhash:
         """A blockhash that is at most ``blockhash_max_age_s`` old; concurrent callers share one request."""
         async with self._blockhash_lock:
@@ -217,7 +236,11 @@ class SolanaNode:
 
     async def epoch_info(self) -> EpochInfo:
         """Slot and height at the configured commitment."""
-        return await self._checked_read("getEpochInfo", [self._commitment()], _EPOCH)
+        (found,) = await self._epochs.get("now")
+        return found
+
+    async def _read_epoch(self, now: list[str]) -> Mapping[str, EpochInfo]:
+        return dict.fromkeys(now, await self._checked_read("getEpochInfo", [self._commitment()], _EPOCH))
 
     async def rent_exemption(self, size: int) -> int:
         """Lamports that an account with ``size`` bytes must hold."""
@@ -284,6 +307,15 @@ class SolanaNode:
         if any(len(holding.account.content) != 32 for holding in found):
             raise ChainUnavailable("the node gave another part of an account than was asked for")
         return [(holding.place, Pubkey.from_bytes(holding.account.content)) for holding in found]
+
+    async def status(self, txid: str) -> tuple[int, SignatureStatus | None]:
+        """Where a transaction stands, and the slot of the bank that was asked; asked together with those of other callers."""
+        ((slot, found),) = await self._statuses.get(txid)
+        return slot, found
+
+    async def _read_statuses(self, txids: list[str]) -> Mapping[str, tuple[int, SignatureStatus | None]]:
+        view = await self.statuses(txids)
+        return {txid: (view.slot, found) for txid, found in zip(txids, view.statuses, strict=True)}
 
     async def send(self, transaction: bytes, *, preflight: bool) -> str:
         """Hand a signed transaction to the node; the id it gives. Raises :class:`NodeError` or :class:`NoAnswer`,

@@ -22,13 +22,12 @@ class StatusReader:
         Expired is final and invites another payment, so it is said only of a transaction that is missing from a bank in
         which its time is over.
         """
-        found = (await self._node.statuses([txid])).statuses[0]
+        _slot, found = await self._node.status(txid)
         if found is None and lifetime is not None:
             end = await lifetime.ended(self._node)
             if end is not None:
-                again = await self._node.statuses([txid])
-                found = again.statuses[0]
-                if found is None and again.slot >= end.slot:
+                slot, found = await self._node.status(txid)
+                if found is None and slot >= end.slot:
                     return TransactionStatus(txid, TransactionState.EXPIRED, detail=f"not included: {end.detail}")
         if found is None:
             return TransactionStatus(txid, TransactionState.PENDING if submitted else TransactionState.UNKNOWN)
