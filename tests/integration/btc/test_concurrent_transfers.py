@@ -12,6 +12,8 @@ from keyquorum_plugin_api.errors import InsufficientFunds, NonceConflict
 from support.bitcoin_node import BitcoinNode
 from support.bitcoin_target import FINAL_CONFIRMATIONS, BitcoinChainTarget
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 PAYMENTS = 200
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from keyquorum_btc.adapter import BitcoinAdapter
 from keyquorum_btc.addresses import parse_destination
@@ -16,8 +17,10 @@ from keyquorum_plugin_api.errors import Expired, InsufficientFunds, NonceConflic
 from support.bitcoin_node import BitcoinNode, TaprootKey, bitcoin_node
 from support.bitcoin_target import BitcoinChainTarget
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest.fixture
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def adapter(target: BitcoinChainTarget) -> AsyncIterator[BitcoinAdapter]:
     adapter = await target.adapter(target.local(0))
     yield adapter

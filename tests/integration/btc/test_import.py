@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from embit.psbt import PSBT
 from embit.script import Script
 from embit.transaction import Transaction, TransactionInput, TransactionOutput
@@ -16,6 +17,8 @@ from keyquorum_plugin_api.errors import FeeTooHigh, FeeTooLow, InvalidPayload, N
 from support.bitcoin_node import BitcoinNode
 from support.bitcoin_target import FINAL_CONFIRMATIONS, BitcoinChainTarget
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 COIN = 200_000
 
 
@@ -24,7 +27,7 @@ def client() -> str:
     return "esplora"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def adapter(target: BitcoinChainTarget) -> AsyncIterator[BitcoinAdapter]:
     adapter = await target.adapter(target.local(0))
     yield adapter

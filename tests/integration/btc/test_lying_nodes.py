@@ -24,6 +24,8 @@ from keyquorum_plugin_api.errors import (
 from support.bitcoin_node import BitcoinNode
 from support.bitcoin_target import BitcoinChainTarget
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 Lie = Callable[[str, Any], Any]
 HONEST = 100_000
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from keyquorum_btc.adapter import BitcoinAdapter
 from keyquorum_btc.coin import format_coins
@@ -14,10 +15,12 @@ from keyquorum_plugin_api.errors import Expired, InvalidPayload, NonceConflict
 from support.bitcoin_node import BitcoinNode
 from support.bitcoin_target import CONFIRMATIONS, FINAL_CONFIRMATIONS, BitcoinChainTarget
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 PATIENCE_S = 20.0
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def adapter(target: BitcoinChainTarget) -> AsyncIterator[BitcoinAdapter]:
     adapter = await target.adapter(target.local(0))
     yield adapter

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from keyquorum_btc.adapter import BitcoinAdapter
 from keyquorum_btc.psbt import read
@@ -13,8 +14,10 @@ from keyquorum_plugin_api.errors import FeeTooHigh, FeeTooLow, InvalidPayload, N
 from support.bitcoin_node import BitcoinNode, TaprootKey
 from support.bitcoin_target import FINAL_CONFIRMATIONS, BitcoinChainTarget
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest.fixture
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def adapter(target: BitcoinChainTarget) -> AsyncIterator[BitcoinAdapter]:
     adapter = await target.adapter(target.local(0))
     yield adapter
