@@ -71,7 +71,8 @@ def add(  # click passes names
     """Install the plugin SPEC: NAME==VERSION, a wheel, or a source folder.
 
     With --into, the plugin alone is installed there: what it depends on has to be installed in this environment. Nothing of
-    the plugin is imported. Review its code before you pin it.
+    the plugin is imported; but a source folder is built first, by what its own pyproject.toml names. Review its code before
+    you pin it.
 
     \b
     Examples:
