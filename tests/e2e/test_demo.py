@@ -30,8 +30,12 @@ async def test_the_demonstration_confirms_transfers_on_their_chains(tmp_path):
     assert [(row["chain"], row["initiation"], row["scheme"]) for row in rows] == [
         (SOLANA.chain, "gateway", "eddsa_ed25519"),
         (SOLANA.chain, "client", "eddsa_ed25519"),
+        (SOLANA.chain, "gateway", "eddsa_ed25519"),
         (BITCOIN.chain, "gateway", "schnorr_bip340"),
     ]
+    native, of_the_client, token, taproot = rows
+    assert (native["asset"], of_the_client["asset"], taproot["asset"]) == (SOLANA.asset, SOLANA.asset, BITCOIN.asset)
+    assert token["asset"].startswith(f"{SOLANA.chain}/token:")
     for field in ("wallet", "address", "txid", "trace_id"):
         assert len({row[field] for row in rows}) == len(rows)
     for row in rows:
@@ -39,7 +43,7 @@ async def test_the_demonstration_confirms_transfers_on_their_chains(tmp_path):
         assert int(row["amount"]) > 0
         assert row["signing_ms"] > 0
         assert len(row["trace_id"]) == 32
-    assert rows[2]["address"].startswith("bcrt1p")
+    assert taproot["address"].startswith("bcrt1p")
     assert "signature verified by Bitcoin Core's script interpreter" in done.stdout
     said = done.stdout.partition(f"{ETHEREUM.name}: ")[2]
     assert "verified against the pinned roster" in said

@@ -64,6 +64,22 @@ async def test_customers_get_coins_that_can_be_spent(running):
     assert await client.balance(running.engine.destination) == 0
 
 
+async def test_tokens_are_made_for_whoever_asks(running):
+    """Where a chain has them: each a token of its own, held by whom it was given to."""
+    if running.engine.tokens is None:
+        assert running.engine.name != "solana"
+        return
+    tokens, owner = running.engine.tokens(running.client), running.client.stranger()
+    first, second = await tokens.create(), await tokens.create()
+    assert first != second
+    assert first.startswith(f"{running.engine.chain}/token:")
+    await tokens.give(first, owner, 700)
+    await tokens.give(first, owner, 70)
+    held = [await tokens.balance(asset, owner) for asset in (first, second)]
+    assert held == [770, 0]
+    assert await running.client.balance(owner) == 0
+
+
 async def test_blocks_come_when_they_are_asked_for(running):
     """At once, however slow the chain's own time is."""
     await running.client.mine(3)

@@ -52,7 +52,7 @@ async def test_every_engine_is_a_chain_with_a_plugin_and_limits(layout):
         found = gateway.chains[engine.chain]
         assert [limit.asset for limit in found.limits] == [engine.asset]
         assert int(found.fee_ceiling) < int(found.limits[0].per_transaction)
-        assert f":{PORTS[engine.name]}/" in str(found.settings)
+        assert f"//127.0.0.1:{PORTS[engine.name]}" in str(found.settings)
 
 
 def test_engines_have_names_chains_and_codecs_of_their_own():

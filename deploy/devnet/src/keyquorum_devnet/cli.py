@@ -271,10 +271,11 @@ def _cancel_once(work: asyncio.Task[Any]) -> Callable[[], None]:
 def _card(row: Report) -> str:
     """A row of the report for people: nothing cut off, so that it can be copied."""
     engine = engine_of(row.chain)
+    unit = engine.unit if row.asset == engine.asset else f"of {row.asset.rpartition('/')[2]}"
     return (
         f"\n{engine.name}: {row.initiation}-initiated wallet {row.wallet}"
         f"\n  address    {row.address}"
-        f"\n  moved      {row.amount} {engine.unit} to {row.recipient}, fee {row.fee}"
+        f"\n  moved      {row.amount} {unit} to {row.recipient}, fee {row.fee} {engine.unit}"
         f"\n  txid       {row.txid}"
         f"\n  confirmed  {'yes' if row.confirmed else 'no'}, in {row.block}"
         f"\n  took       key {row.key_ms:.0f} ms, signature {row.signing_ms:.1f} ms ({row.scheme}); trace {row.trace_id}"

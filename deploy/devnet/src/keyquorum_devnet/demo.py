@@ -17,13 +17,14 @@ from typing import Any, Final, Literal
 import aiohttp
 
 from keyquorum_devnet import operators
-from keyquorum_devnet.engines import ChainClient, ChainSays, Engine, Judged
+from keyquorum_devnet.engines import ChainClient, ChainSays, Engine, Judged, TokenClient
 from keyquorum_devnet.initiator import Initiator, WantedKey, WantedTransfer
 from keyquorum_devnet.layout import GATEWAY, PARTIES, Layout, command
 from keyquorum_devnet.rest import Gateway
 from keyquorum_devnet.stack import Stack
 
 THRESHOLD: Final = 2
+WINDOW_S: Final = 24 * 3600
 CREATED_S_MAX: Final = 30.0
 CONFIRMED_S_MAX: Final = 30.0
 CANNOT_SIGN: Final = (422, "scheme-unavailable")
@@ -40,6 +41,7 @@ class Report:
     """One row of build/demo.json: a transfer that its chain confirmed."""
 
     chain: str
+    asset: str
     scheme: str
     initiation: Initiation
     wallet: str
@@ -70,24 +72,27 @@ class Demo:
         self._engine = engine
         self._gateway = Gateway(session, stack.base_url, stack.api_key)
         self._chain: ChainClient = stack.chain_client(engine, session)
+        self._tokens: TokenClient | None = engine.tokens(self._chain) if engine.tokens else None
         self._client = Initiator(bytes.fromhex(stack.layout.root_key.read_text(encoding="ascii")))
         self._funding = 2 * engine.coin
         self._say = say
 
-    async def run(self, initiation: Initiation) -> Report:
-        """The whole path once; :class:`DemoFailed` where a claim does not hold."""
+    async def run(self, initiation: Initiation, *, token: bool = False) -> Report:
+        """The whole path once, with coins or with a token; :class:`DemoFailed` where a claim does not hold."""
         engine = self._engine
-        wallet, key_ms = await self._funded_wallet(initiation)
+        asset = await self._tokens.create() if token and self._tokens else engine.asset
+        wallet, key_ms = await self._funded_wallet(initiation, asset)
         account = wallet["accounts"][0]
         recipient, amount = self._chain.stranger(), engine.coin // 10 + secrets.randbelow(engine.coin)
-        transaction, operation = await self._transfer(initiation, account, recipient, amount)
-        found = await self._judge(transaction["txid"], account["address"], recipient, amount)
+        transaction, operation = await self._transfer(initiation, account, asset, recipient, amount)
+        found = await self._judge(transaction["txid"], account["address"], asset, recipient, amount)
+        what = engine.unit if asset == engine.asset else f"of {asset.rpartition('/')[2]}"
         self._say(
-            f"  {amount} {engine.unit} reached {recipient}: confirmed in {found.place}, "
-            f"signature verified by {found.verifier}"
+            f"  {amount} {what} reached {recipient}: confirmed in {found.place}, signature verified by {found.verifier}"
         )
         return Report(
             chain=engine.chain,
+            asset=asset,
             scheme=engine.scheme,
             initiation=initiation,
             wallet=wallet["id"],
@@ -105,7 +110,7 @@ class Demo:
 
     async def show_what_is_missing(self) -> None:
         """A wallet, its certified address, coins that the gateway sees; and a transfer that is refused for what it is."""
-        wallet, _ = await self._funded_wallet("gateway")
+        wallet, _ = await self._funded_wallet("gateway", self._engine.asset)
         account = wallet["accounts"][0]
         held = await self._gateway.get(f"/v1/accounts/{account['id']}/balances")
         amounts = {balance["asset"]: balance["amount"] for balance in held["balances"]}
@@ -119,10 +124,10 @@ class Demo:
         self._say(f"  a transfer is refused with {answer.status} {answer.body['code']}: {self._engine.scheme} keys")
         self._say("  can be made and certified, and not used to sign yet")
 
-    async def _funded_wallet(self, initiation: Initiation) -> tuple[Any, float]:
+    async def _funded_wallet(self, initiation: Initiation, asset: str) -> tuple[Any, float]:
         """A wallet whose address was verified before coins went there; milliseconds that its key took."""
         began = time.perf_counter()
-        wallet = await self._create_wallet(initiation)
+        wallet = await self._create_wallet(initiation, asset)
         key_ms = 1000 * (time.perf_counter() - began)
         account = wallet["accounts"][0]
         self._say(
@@ -131,18 +136,27 @@ class Demo:
         )
         await self._verify(wallet["id"], account["address"])
         await self._chain.fund(account["address"], self._funding)
+        if self._tokens is not None and asset != self._engine.asset:
+            await self._tokens.give(asset, account["address"], self._funding)
         return wallet, key_ms
 
-    async def _create_wallet(self, initiation: Initiation) -> Any:
+    async def _create_wallet(self, initiation: Initiation, asset: str) -> Any:
         user_id = f"demo-{secrets.token_hex(4)}"
         body: dict[str, Any] = {"user_id": user_id, "name": f"{initiation}-initiated", "chains": [self._engine.chain]}
         if initiation == "client":
             body["initiation"] = {"type": "client", "public_key": self._client.public.hex()}
+        if asset != self._engine.asset:  # what no limit names, no party lets go
+            body["policy"] = {"limits": [self._limit(each) for each in (self._engine.asset, asset)]}
         ordered = await self._gateway.order("/v1/wallets", body)
         if initiation == "client":
             await self._authorize(ordered.operation_id, WantedKey(user_id, self._engine.scheme, THRESHOLD, PARTIES))
         await self._gateway.operation(ordered.operation_id, within_s=CREATED_S_MAX)
         return await self._gateway.get(f"/v1/wallets/{ordered.made_id}")
+
+    def _limit(self, asset: str) -> dict[str, Any]:
+        engine = self._engine
+        amounts = {"per_transaction": engine.limit_per_transaction, "per_window": engine.limit_per_window}
+        return {"asset": asset, "window_s": WINDOW_S, **{name: str(amount) for name, amount in amounts.items()}}
 
     async def _authorize(self, operation_id: str, wanted: WantedKey | WantedTransfer) -> None:
         """Read what waits for the client's signature, check it, sign it."""
@@ -167,11 +181,13 @@ class Demo:
             raise DemoFailed(f"the verified wallet {wallet_id} does not have the address {address}")
         self._say(f"  certificate and address {address} verified against the pinned roster")
 
-    async def _transfer(self, initiation: Initiation, account: Any, recipient: str, amount: int) -> tuple[Any, Any]:
-        body = {"account_id": account["id"], "destination": recipient, "amount": str(amount)}
+    async def _transfer(
+        self, initiation: Initiation, account: Any, asset: str, recipient: str, amount: int
+    ) -> tuple[Any, Any]:
+        body = {"account_id": account["id"], "asset": asset, "destination": recipient, "amount": str(amount)}
         ordered = await self._gateway.order("/v1/transactions", body)
         if initiation == "client":
-            chain, asset, fee_max = self._engine.chain, self._engine.asset, self._engine.fee_ceiling
+            chain, fee_max = self._engine.chain, self._engine.fee_ceiling
             wanted = WantedTransfer(chain, asset, account["address"], recipient, amount, fee_max)
             await self._authorize(ordered.operation_id, wanted)
         ended = frozenset({"confirmed", "failed", "expired"})
@@ -181,16 +197,22 @@ class Demo:
             raise DemoFailed(f"transaction {ordered.made_id} is {transaction['state']}: {transaction['detail']}")
         return transaction, await self._gateway.get(f"/v1/operations/{ordered.operation_id}")
 
-    async def _judge(self, txid: str, source: str, recipient: str, amount: int) -> Judged:
+    async def _judge(self, txid: str, source: str, asset: str, recipient: str, amount: int) -> Judged:
         """Ask the chain itself."""
         try:
             found = await self._chain.judge(txid, source)
-            received, left = await self._chain.balance(recipient), await self._chain.balance(source)
+            received, left = await self._holds(recipient, asset), await self._holds(source, asset)
         except ChainSays as error:
             raise DemoFailed(str(error)) from None
-        if received != amount or left != self._funding - amount - found.fee:
+        fee = found.fee if asset == self._engine.asset else 0
+        if received != amount or left != self._funding - amount - fee:
             raise DemoFailed(f"balances after {txid}: {received} arrived and {left} are left")
         return found
+
+    async def _holds(self, address: str, asset: str) -> int:
+        if self._tokens is not None and asset != self._engine.asset:
+            return await self._tokens.balance(asset, address)
+        return await self._chain.balance(address)
 
 
 async def demonstrate(stack: Stack, say: Callable[[str], None]) -> list[Report]:
@@ -205,6 +227,8 @@ async def demonstrate(stack: Stack, say: Callable[[str], None]) -> list[Report]:
             rows.append(await demo.run("gateway"))
             if engine.client_initiates:
                 rows.append(await demo.run("client"))
+            if engine.tokens:
+                rows.append(await demo.run("gateway", token=True))
     return rows
 
 

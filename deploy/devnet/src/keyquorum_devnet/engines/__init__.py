@@ -3,13 +3,24 @@
 from typing import Final
 
 from keyquorum_devnet.engines.bitcoin import BITCOIN
-from keyquorum_devnet.engines.engine import ChainClient, ChainSays, Engine, Judged
+from keyquorum_devnet.engines.engine import ChainClient, ChainSays, Engine, Judged, TokenClient
 from keyquorum_devnet.engines.ethereum import ETHEREUM
 from keyquorum_devnet.engines.solana import SOLANA
 
 ENGINES: Final = (SOLANA, BITCOIN, ETHEREUM)
 
-__all__ = ["BITCOIN", "ENGINES", "ETHEREUM", "SOLANA", "ChainClient", "ChainSays", "Engine", "Judged", "engine_of"]
+__all__ = [
+    "BITCOIN",
+    "ENGINES",
+    "ETHEREUM",
+    "SOLANA",
+    "ChainClient",
+    "ChainSays",
+    "Engine",
+    "Judged",
+    "TokenClient",
+    "engine_of",
+]
 
 
 def engine_of(name: str) -> Engine:

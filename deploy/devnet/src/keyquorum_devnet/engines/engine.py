@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -77,12 +77,7 @@ class ChainClient(ABC):
 
     async def until_balance(self, address: str, amount: int, *, within_s: float) -> int:
         """The balance once it is at least ``amount``; :class:`ChainSays` otherwise."""
-        deadline = time.monotonic() + within_s
-        while (found := await self.balance(address)) < amount:
-            if time.monotonic() > deadline:
-                raise ChainSays(f"{address} holds {found} after {within_s:.0f} s, not {amount}")
-            await asyncio.sleep(_POLL_S)
-        return found
+        return await _until(lambda: self.balance(address), address, amount, within_s)
 
     async def call(self, method: str, *params: Any) -> Any:
         """The result of a JSON-RPC call; :class:`ChainSays` for an error."""
@@ -117,6 +112,38 @@ class ChainClient(ABC):
             return False
 
 
+class TokenClient(ABC):
+    """Tokens on a chain that has them: made for whoever asks. ``asset`` is CAIP-19, amounts are in its minor units."""
+
+    def __init__(self, chain: ChainClient) -> None:
+        self._chain = chain
+
+    @abstractmethod
+    async def create(self) -> str:
+        """A new token; its asset."""
+
+    @abstractmethod
+    async def give(self, asset: str, owner: str, amount: int) -> None:
+        """Give some of a token that was made here; returns once it can be spent."""
+
+    @abstractmethod
+    async def balance(self, asset: str, owner: str) -> int:
+        """What an owner holds."""
+
+    async def _until(self, asset: str, owner: str, amount: int, *, within_s: float) -> int:
+        return await _until(lambda: self.balance(asset, owner), owner, amount, within_s)
+
+
+async def _until(ask: Callable[[], Awaitable[int]], holder: str, amount: int, within_s: float) -> int:
+    """A balance once it is at least ``amount``; :class:`ChainSays` otherwise."""
+    deadline = time.monotonic() + within_s
+    while (found := await ask()) < amount:
+        if time.monotonic() > deadline:
+            raise ChainSays(f"{holder} holds {found} after {within_s:.0f} s, not {amount}")
+        await asyncio.sleep(_POLL_S)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """A chain on this machine. ``name`` is its process's name and its word on the command line."""
@@ -140,6 +167,7 @@ class Engine:
     limit_per_window: int
     signs: bool = True  # whether the parties have a protocol for ``scheme``
     client_initiates: bool = False  # whether the client of this package reads the chain's payloads for itself
+    tokens: type[TokenClient] | None = None
     tool: str = ""  # script in scripts/ that prints the path of the engine's binary, fetching it the first time
 
     def program(self, port: int, tool: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from solders.message import to_bytes_versioned
 from solders.transaction import VersionedTransaction
 
 from keyquorum_devnet.engines.engine import FUNDED_S_MAX, ChainClient, ChainSays, Engine, Judged
+from keyquorum_devnet.engines.solana_tokens import SolanaTokens
 from keyquorum_devnet.ports import HOST
 from keyquorum_devnet.solana import base58
 from keyquorum_devnet.solana.genesis import CHAIN_ID, NATIVE_ASSET
@@ -146,4 +147,5 @@ SOLANA: Final = Engine(
     limit_per_transaction=100 * LAMPORTS_PER_SOL,
     limit_per_window=1_000 * LAMPORTS_PER_SOL,
     client_initiates=True,
+    tokens=SolanaTokens,
 )
