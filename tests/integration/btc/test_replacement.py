@@ -6,11 +6,19 @@ import pytest
 import pytest_asyncio
 
 from keyquorum_btc.adapter import BitcoinAdapter
+from keyquorum_btc.coin import format_coins
 from keyquorum_btc.psbt import read
 from keyquorum_plugin_api.chain import TransactionState
 from keyquorum_plugin_api.codec import EffectKind, SignerAccount, TransferIntent, UnsignedTransaction
 from keyquorum_plugin_api.effects import require_cancellation, require_transfer
-from keyquorum_plugin_api.errors import FeeTooHigh, FeeTooLow, InvalidPayload, NonceConflict, Unsupported
+from keyquorum_plugin_api.errors import (
+    FeeTooHigh,
+    FeeTooLow,
+    InvalidPayload,
+    NonceConflict,
+    OutcomeUnknown,
+    Unsupported,
+)
 from support.bitcoin_node import BitcoinNode, TaprootKey
 from support.bitcoin_target import FINAL_CONFIRMATIONS, BitcoinChainTarget
 
@@ -191,6 +199,46 @@ async def test_payment_lifts_what_it_is_built_on(
     last = await sent(adapter, child)
     bitcoin.mine()
     assert await state(adapter, last, child) is TransactionState.INCLUDED
+
+
+async def test_replaced_bytes_stay_dangerous_after_a_restart(
+    target: BitcoinChainTarget, adapter: BitcoinAdapter, bitcoin: BitcoinNode, source: SignerAccount
+) -> None:
+    """Another process that submits what was sent and replaced is not told that nothing is under way, until it is true."""
+    bitcoin.fund(source.address, 100_000)
+    old = await adapter.build_transfer(payment(target, 30_000), {"fee_rate": "2"})
+    signed = await adapter.sign(old)
+    await adapter.submit(signed)
+    await sent(adapter, await adapter.build_cancellation(source, old, {}))
+    another = await target.adapter(target.local(0))
+    try:
+        with pytest.raises(OutcomeUnknown):
+            await another.submit(signed)
+        bitcoin.mine(FINAL_CONFIRMATIONS - 1)
+        with pytest.raises(OutcomeUnknown):
+            await another.submit(signed)
+        bitcoin.mine()
+        with pytest.raises(NonceConflict):
+            await another.submit(signed)
+    finally:
+        await another.close()
+
+
+async def test_refused_bytes_may_be_submitted_again(
+    target: BitcoinChainTarget, adapter: BitcoinAdapter, bitcoin: BitcoinNode, source: SignerAccount
+) -> None:
+    """What never left is not remembered as sent: the second refusal says what the first one said."""
+    bitcoin.fund(source.address, 100_000)
+    unsigned = await adapter.build_transfer(payment(target, 30_000), {})
+    rival = target.codec.build_cancellation(
+        source, target.chain, {"coins": format_coins(read(unsigned.payload).coins), "fee": "5000"}
+    )
+    signed = await adapter.sign(unsigned)
+    raw = target.codec.combine(rival, await target.local(0).sign(rival)).raw
+    bitcoin.send(raw.hex())
+    for _ in range(2):
+        with pytest.raises((NonceConflict, FeeTooLow)):
+            await adapter.submit(signed)
 
 
 async def test_other_payloads_are_not_replaced(

@@ -35,7 +35,7 @@ from keyquorum_plugin_api.chain import (
     TransactionStatus,
 )
 from keyquorum_plugin_api.codec import SignedTransaction, SignerAccount, TransferIntent, UnsignedTransaction
-from keyquorum_plugin_api.errors import ChainUnavailable, InvalidAddress, OutcomeUnknown, Unsupported
+from keyquorum_plugin_api.errors import ChainError, ChainUnavailable, InvalidAddress, OutcomeUnknown, Unsupported
 
 CAPABILITIES = frozenset(
     {"transfer", "memo", "message", "stream_status", "stream_events", "replace", "cancel", "import"}
@@ -161,10 +161,16 @@ class BitcoinAdapter(ChainAdapter):
         if signed.chain != self._chain:
             raise Unsupported("this adapter serves another network")
         submission = Submission.parse(signed.raw, signed.txid)
+        first = await self._reservations.mark_sent(submission.txid)
+        sent_before = not first or self._broadcaster.follows(submission.txid)
         try:
-            await self._submitter.submit(submission, sent_before=self._broadcaster.follows(submission.txid))
+            await self._submitter.submit(submission, sent_before=sent_before)
         except OutcomeUnknown:
             self._broadcaster.add(submission)
+            raise
+        except ChainError:
+            if not sent_before:
+                await self._reservations.mark_unsent(submission.txid)
             raise
         self._broadcaster.add(submission)
         return submission.txid

@@ -4,6 +4,8 @@ A coin is held under ``txid:vout`` by an owner that is random per build; what wa
 its hash, held by the same owner, so that whoever has the payload can extend or give back what it holds, in another process
 and after a restart, too. A replacement has an owner of its own for what it adds, whose name begins with that of the
 payload it replaces: the older coins stay with their owner, and giving a replacement back leaves them there.
+
+What was handed to a node is noted here, too: after a restart, a refusal no longer means that nothing is under way.
 """
 
 import asyncio
@@ -27,6 +29,15 @@ class CoinReservations:
     def __init__(self, reservations: Reservations, chain: str) -> None:
         self._reservations = reservations
         self._chain = chain
+        self._sender = secrets.token_hex(12)
+
+    async def mark_sent(self, txid: str) -> bool:
+        """Note that a transaction is about to leave; whether this process is the first one that hands it to a node."""
+        return await self._reservations.reserve(self._chain, _submission(txid), "sent", self._sender, SIGNED_TTL_S)
+
+    async def mark_unsent(self, txid: str) -> None:
+        """It did not leave, for certain; nothing where another process has sent it."""
+        await self._reservations.release(self._chain, _submission(txid), "sent", self._sender)
 
     async def taken(self, address: str) -> frozenset[str]:
         """The coins (``txid:vout``) of an address that are held."""
@@ -119,6 +130,10 @@ def new_owner(replaced: str = "") -> str:
 def coins_of(unsigned: UnsignedTransaction) -> tuple[str, ...]:
     """The coins (``txid:vout``) that a payload spends; :class:`InvalidPayload` for one that spends none."""
     return tuple(coin.outpoint for coin in read(unsigned.payload).coins)
+
+
+def _submission(txid: str) -> str:
+    return f"submission:{txid}"
 
 
 def _item(unsigned: UnsignedTransaction) -> str:
