@@ -14,7 +14,7 @@ from keyquorum_plugin_api.testing import AdapterConformance, local_context
 from keyquorum_plugin_api.testing.transfer_conformance import TransferConformance
 
 PATIENCE_S = 20.0
-DEFECT_S = 1.2  # several times what the test takes; a defect that leaves it waiting is noticed, too
+DEFECT_S = 1.0  # several times what the test takes; a defect that leaves it waiting is noticed, too
 
 
 @dataclass(frozen=True)
