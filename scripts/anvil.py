@@ -12,8 +12,9 @@ id is that of the node:
     anvil --host 127.0.0.1 --port 8545 --chain-id 31337 --accounts 0 --slots-in-an-epoch 1 --no-cors --silent
 
 ``--slots-in-an-epoch 1`` lets the "finalized" block follow the head (two blocks behind it). A block is made for each
-transaction, or with ``--block-time 1`` every second. It answers JSON-RPC over HTTP and websocket on one port, from 0.1 s after its start;
-``anvil_setBalance`` funds an address and ``evm_mine`` makes a block. It has no state to keep: ending the process ends it.
+transaction, or with ``--block-time 1`` every second. It answers JSON-RPC over HTTP and websocket on one port, from 0.1 s
+after its start; ``anvil_setBalance`` funds an address and ``evm_mine`` makes a block. It has no state to keep: ending the
+process ends it.
 """
 
 import argparse
@@ -132,9 +133,10 @@ def _unpack(archive: Path, package: Package) -> Path:
     """The one file that is wanted, beside its archive; nothing else of the archive is written anywhere."""
     target = archive.with_suffix(".file")
     with tarfile.open(archive, "r:gz") as tar:
-        source = tar.extractfile(package.member)
+        members = {member.name: member for member in tar.getmembers() if member.isreg()}
+        source = tar.extractfile(members[package.member]) if package.member in members else None
         if source is None:
-            raise AnvilError(f"{package.name}: {package.member} is no file")
+            raise AnvilError(f"{package.name}: there is no file {package.member}")
         with source, target.open("wb") as copy:
             shutil.copyfileobj(source, copy)
     target.chmod(0o755 if package is ANVIL else 0o644)

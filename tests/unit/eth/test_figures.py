@@ -12,6 +12,7 @@ from eth_utils.crypto import keccak
 
 from keyquorum_eth import permits
 from keyquorum_eth.addresses import address_of, checksummed, parse_address
+from keyquorum_eth.codec import transaction_id
 from keyquorum_eth.eip712 import DOMAIN, encode_type, hash_struct
 from keyquorum_eth.transactions import DynamicFeeTransaction, recover
 from keyquorum_eth.typed_data import parse_document, write_document
@@ -42,6 +43,25 @@ def test_eip155_signature_is_its_senders() -> None:
     for decode in (DynamicFeeTransaction.decode, DynamicFeeTransaction.decode_signed):
         with refused(InvalidPayload):
             decode(bytes.fromhex(vector["signed"]))
+
+
+def test_eip1559_transaction_of_a_public_network() -> None:
+    """A transaction that was mined: the codec writes its bytes, finds its hash, and reads its sender."""
+    vector = load("eth_eip1559")
+    made = DynamicFeeTransaction(
+        chain_id=vector["chain_id"],
+        nonce=vector["nonce"],
+        max_priority_fee_per_gas=vector["max_priority_fee_per_gas"],
+        max_fee_per_gas=vector["max_fee_per_gas"],
+        gas_limit=vector["gas_limit"],
+        to=bytes.fromhex(vector["to"]),
+        value=vector["value"],
+    )
+    raw = made.signed(bytes.fromhex(vector["r"] + vector["s"]) + bytes([vector["parity"]]))
+    assert raw.hex() == vector["signed"]
+    assert transaction_id(raw) == vector["txid"]
+    key = keys.PrivateKey(bytes.fromhex(vector["private_key"]))
+    assert DynamicFeeTransaction.decode_signed(raw) == (made, address_of(key.public_key.to_compressed_bytes()))
 
 
 def test_eip712_example() -> None:
