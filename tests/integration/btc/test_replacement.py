@@ -14,6 +14,7 @@ from keyquorum_plugin_api.effects import require_cancellation, require_transfer
 from keyquorum_plugin_api.errors import (
     FeeTooHigh,
     FeeTooLow,
+    InsufficientFunds,
     InvalidPayload,
     NonceConflict,
     OutcomeUnknown,
@@ -70,6 +71,30 @@ async def test_replacement_adds_a_coin_where_its_fee_needs_one(
     assert await state(adapter, txid, newer) is TransactionState.CONFIRMED
     assert await state(adapter, old_txid, old) is TransactionState.EXPIRED
     assert not await target.reservations.held(target.chain, source.address)
+
+
+async def test_change_of_what_is_replaced_does_not_pay_for_the_replacement(
+    target: BitcoinChainTarget, adapter: BitcoinAdapter, bitcoin: BitcoinNode, source: SignerAccount
+) -> None:
+    """It will not exist. Nor does other change that waits (BIP125 rule 2); a confirmed coin does."""
+    coins = [f"{coin.txid}:{coin.vout}" for coin in bitcoin.fund(source.address, 50_000, 2)]
+    intent = payment(target, 48_000)
+    old = await adapter.build_transfer(intent, {"fee_rate": "1", "coins": coins[0]})
+    other = await adapter.build_transfer(payment(target, 10_000), {"fee_rate": "1", "coins": coins[1]})
+    for unsigned in (old, other):
+        await sent(adapter, unsigned)
+    assert {effect.kind for effect in old.effects} > {EffectKind.CHANGE}
+    with pytest.raises(InsufficientFunds):
+        await adapter.build_replacement(intent, old, {"fee_rate": "100"})
+    coin, txid = bitcoin.fund(source.address, 60_000, confirm=False)[0], read(old.payload).txid
+    bitcoin.mine()
+    bitcoin.reorg(1, keep=[coin.txid])
+    assert await state(adapter, txid, old) is TransactionState.PENDING
+    newer = await adapter.build_replacement(intent, old, {"fee_rate": "100"})
+    assert {spent.outpoint for spent in read(newer.payload).coins} == {coins[0], f"{coin.txid}:{coin.vout}"}
+    await sent(adapter, newer)
+    bitcoin.mine()
+    assert await state(adapter, read(newer.payload).txid, newer) is TransactionState.INCLUDED
 
 
 async def test_replacement_pays_what_the_rules_ask_and_no_less(

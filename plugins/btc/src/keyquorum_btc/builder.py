@@ -71,7 +71,11 @@ class Builder:
             least, lifted = await self._lift(intent.source, options.lifts, rate)
 
         def choose(funds: Funds, taken: AbstractSet[str]) -> Plan:
-            return pay(target, _pool(funds, taken, lifted, intent.amount, options.coins), rate, least)
+            if lifted:
+                pool = _pool_beside(lifted, funds, taken, intent.amount, options.coins)
+            else:
+                pool = _pool(funds, taken, intent.amount, options.coins)
+            return pay(target, pool, rate, least)
 
         return await self._build(intent.source, intent, choose, new_owner())
 
@@ -81,7 +85,7 @@ class Builder:
         least, lifted = await self._lift(source, txid, rate)
 
         def choose(funds: Funds, taken: AbstractSet[str]) -> Plan:
-            return give_back(_pool(funds, taken, lifted, 0), least)
+            return give_back(_pool_beside(lifted, funds, taken), least)
 
         return await self._build(source, None, choose, new_owner())
 
@@ -95,7 +99,7 @@ class Builder:
         rate, least = await self._bar(old, options)
 
         def choose(funds: Funds, taken: AbstractSet[str]) -> Plan:
-            return pay(target, _pool(funds, taken, old.coins, intent.amount), rate, least)
+            return pay(target, _pool_beside(old.coins, funds, taken, intent.amount), rate, least)
 
         return await self._in_place(intent.source, intent, choose, replaced)
 
@@ -107,7 +111,7 @@ class Builder:
         _, least = await self._bar(old, options)
 
         def choose(funds: Funds, taken: AbstractSet[str]) -> Plan:
-            return give_back(_pool(funds, taken, old.coins, 0), least)
+            return give_back(_pool_beside(old.coins, funds, taken), least)
 
         return await self._in_place(source, None, choose, replaced)
 
@@ -255,17 +259,27 @@ class Builder:
 def _pool(
     funds: Funds,
     taken: AbstractSet[str],
-    required: tuple[Coin, ...],
     amount: int,
     only: Collection[str] | None = None,
 ) -> Pool:
-    """What may be chosen; where a client names the coins, those are spent, all of them and no other."""
-    used = {coin.outpoint for coin in required}
+    """What a payment may spend; where a client names the coins, all of them and no other."""
     if only is None:
-        held = taken | used
-        return Pool(required, funds.confirmed.offer(held, amount), funds.change.offer(held, amount))
-    wanted = set(only) - used
-    named = (*funds.confirmed.named(wanted), *funds.change.named(wanted))
-    if len(named) != len(wanted) or not wanted.isdisjoint(taken):
+        return Pool((), funds.confirmed.offer(taken, amount), funds.change.offer(taken, amount))
+    named = (*funds.confirmed.named(only), *funds.change.named(only))
+    if len(named) != len(only) or not taken.isdisjoint(only):
         raise NonceConflict("a named coin is spent, held by another transaction, or not there")
-    return Pool((*required, *named), (), ())
+    return Pool(named, (), ())
+
+
+def _pool_beside(
+    required: tuple[Coin, ...],
+    funds: Funds,
+    taken: AbstractSet[str],
+    amount: int = 0,
+    only: Collection[str] | None = None,
+) -> Pool:
+    """What may be spent beside ``required``: confirmed coins. A replacement must add no other (BIP125 rule 2; the change of
+    what it replaces would go with it), and a child would have more parents to pay for."""
+    used = {coin.outpoint for coin in required}
+    pool = _pool(funds, taken | used, amount, None if only is None else set(only) - used)
+    return Pool((*required, *pool.required), pool.confirmed, ())

@@ -18,6 +18,7 @@ from keyquorum_btc.spending import Spend
 from keyquorum_plugin_api.errors import ChainUnavailable, NonceConflict, Unsupported
 
 FAMILY_MAX = 25  # ancestors or descendants, the mempool's own limit
+PACKAGE_VBYTES_MAX = 5_000  # that a child lifts: what a node may lie about a parent's size costs so much at most
 EVICTED_MAX = 100  # transactions, BIP125 rule 5
 
 
@@ -91,7 +92,12 @@ class MempoolFamilies:
         if not coins:
             raise Unsupported("the transaction has no output of this account that a child could spend")
         package = await self._ancestors(found)
-        return Stuck(txid, coins, sum(map(self._fee, package)), sum(each.vsize for each in package))
+        size = sum(each.vsize for each in package)
+        if size > PACKAGE_VBYTES_MAX:
+            raise Unsupported(
+                f"more than {PACKAGE_VBYTES_MAX} vB wait before the child that would have to pay for them"
+            )
+        return Stuck(txid, coins, sum(map(self._fee, package)), size)
 
     async def _ancestors(self, found: ChainTransaction) -> list[ChainTransaction]:
         package = {found.txid: found}
