@@ -1,5 +1,6 @@
 """What a node says about a stuck transaction decides what its child pays, so it is bounded."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ async def test_sizes_that_would_cost_too_much_are_refused(families: MempoolFamil
 async def test_endless_ancestors_are_not_followed(families: MempoolFamilies, script: ScriptedBitcoin) -> None:
     """No mempool has longer chains than 25."""
     names = [PARENT, *(f"{number:064x}" for number in range(1, 40))]
-    for name, spends in zip(names, names[1:], strict=False):
+    for name, spends in pairwise(names):
         script.paths[f"/tx/{name}"] = waiting(name, spends)
     with pytest.raises(Unsupported):
         await families.stuck(TXID, SCRIPT, ())
