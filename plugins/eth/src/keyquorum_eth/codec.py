@@ -6,6 +6,7 @@ it beside (:mod:`.payloads`): a signed text is valid wherever somebody accepts i
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from eth_utils.crypto import keccak
 
@@ -178,6 +179,7 @@ def transaction_id(raw: bytes) -> str:
     return f"0x{keccak(raw).hex()}"
 
 
+@lru_cache(maxsize=256)  # approving, signing and combining read the same payload one after the other
 def _read(payload: bytes, chain: str) -> tuple[Payload, bytes, tuple[Effect, ...]]:
     chain_id_of(chain)
     try:
