@@ -151,7 +151,9 @@ def status(state: Path) -> None:
     for name, found in answer["processes"].items():
         table.add_row(name, str(found["pid"] or "down"), str(found["port"]), found["log"])
     console.print(table)
-    console.print(f"\nREST {answer['base_url']}   API key in {answer['api_key_file']}", markup=False)
+    served = {"REST": f"{answer['base_url']}   API key in {answer['api_key_file']}", **answer["chain_urls"]}
+    for name, where in served.items():
+        console.print(f"{name:10} {where}", markup=False)
 
 
 def _command(order: str, text: str) -> None:
