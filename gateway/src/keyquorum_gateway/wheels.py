@@ -52,6 +52,7 @@ def read_wheel(file: Path) -> PluginWheel:
     """Name, version and entry points."""
     try:
         with zipfile.ZipFile(file) as archive:
+            _require_packages_alone(archive)
             metadata = HeaderParser().parsestr(_member(archive, "METADATA"))
             entry_points = _EntryPoints(delimiters=("=",), interpolation=None)
             entry_points.read_string(_member(archive, "entry_points.txt", missing=""))
@@ -66,6 +67,15 @@ def read_wheel(file: Path) -> PluginWheel:
     if not groups[0] or not groups[1]:
         raise NoPluginWheel(f"{name} {version} is no plugin: it declares no {CHAINS_GROUP} or no {CODECS_GROUP}")
     return PluginWheel(file, name, version, tuple(metadata.get_all("Requires-Dist", ())), groups[0], groups[1])
+
+
+def _require_packages_alone(archive: zipfile.ZipFile) -> None:
+    """Refuse what an installation would put beside packages: a .pth file runs in every interpreter of the environment, a
+    party's included, whether or not anybody allows the plugin; scripts and data go wherever they say."""
+    for name in archive.namelist():
+        top, _, below = name.partition("/")
+        if not below or top.endswith(".data"):
+            raise NoPluginWheel(f"the wheel installs {name[:200]!a} outside of a package")
 
 
 def _member(archive: zipfile.ZipFile, name: str, missing: str | None = None) -> str:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from keyquorum_core_signer.cli import signer
 from keyquorum_gateway.cli import main
 from keyquorum_gateway.plugins import Plugins, PluginState, installed_plugins
-from support.plugin_wheels import plugin_files, write_wheel
+from support.plugin_wheels import ENTRY_POINTS, plugin_files, write_wheel
 from support.toy_plugin import write_plugin
 
 
@@ -124,6 +124,18 @@ NO_PLUGINS = {
         lambda f: write_wheel(f, entry_points="[keyquorum.codecs]\ntoy = kq_toy.codec:T\n"),
         "is no plugin",
     ),
+    "a module beside the package": (
+        lambda f: write_wheel(f, files={**plugin_files(), "beside.py": ""}),
+        "outside of a package",
+    ),
+    "a file that every interpreter runs": (
+        lambda f: write_wheel(f, files={**plugin_files(), "kq_toy.pth": "import kq_toy.plugin"}),
+        "outside of a package",
+    ),
+    "the same by another way": (
+        lambda f: write_wheel(f, files={**plugin_files(), "kq_toy-1.0.data/purelib/x.pth": ""}),
+        "outside of a package",
+    ),
     "a missing dependency": (
         lambda f: write_wheel(f, requires=["no-such-thing>=2", "aiohttp>=3", "other; extra == 'test'"]),
         "not installed here: no-such-thing>=2\n",
@@ -147,16 +159,21 @@ def test_what_is_not_exact_is_not_asked_for(add, tmp_path, spec):
     assert not (tmp_path / "site").exists()
 
 
+TWO_PACKAGES = (
+    "[keyquorum.chains]\ntoy = kq_toy.plugin\n[keyquorum.codecs]\ntoy = kq_toy.codec:C\nother = kq_other.codec:C\n"
+)
 CANNOT_BE_PINNED = {
-    "a module beside the package": ({**plugin_files(), "beside.py": ""}, "outside of its package"),
-    "no package": ({"kq_toy.py": ""}, "not a package"),
+    "two packages": ({**plugin_files(), "kq_other/__init__.py": ""}, TWO_PACKAGES, "one top-level package"),
+    "no package": ({"kq_toy/codec.py": ""}, ENTRY_POINTS, "not a package with an __init__.py"),
+    "another package": ({"kq_other/__init__.py": ""}, ENTRY_POINTS, "not importable"),
 }
 
 
 @pytest.mark.parametrize("case", CANNOT_BE_PINNED)
 def test_a_codec_that_cannot_be_pinned_is_told(add, tmp_path, case):
     """It is installed, and the command says why no party could pin it."""
-    files, reason = CANNOT_BE_PINNED[case]
-    output = refused(add(write_wheel(tmp_path, files=files), "--into", tmp_path / "site"))
+    files, entry_points, reason = CANNOT_BE_PINNED[case]
+    wheel = write_wheel(tmp_path, files=files, entry_points=entry_points)
+    output = refused(add(wheel, "--into", tmp_path / "site"))
     assert "cannot be pinned" in output
-    assert reason in output or "importable" in output
+    assert reason in output
