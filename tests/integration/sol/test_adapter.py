@@ -16,6 +16,7 @@ from keyquorum_devnet.solana.server import Endpoint
 from keyquorum_plugin_api.chain import TransactionState
 from keyquorum_plugin_api.codec import EffectKind, TransferIntent, UnsignedTransaction
 from keyquorum_plugin_api.errors import (
+    ChainError,
     ChainUnavailable,
     Expired,
     FeeTooHigh,
@@ -221,6 +222,63 @@ async def test_ceremony_that_cannot_finish_is_not_begun(chain: Chain, rpc: Solan
     with pytest.raises(Expired, match="19 blocks"):
         await adapter.sign(unsigned)
     assert len(signer.signed) == 1
+    await adapter.close()
+
+
+async def test_stale_transfer_is_refused_unsigned_and_built_again(chain: Chain, rpc: SolanaRpcCaller) -> None:
+    """Nothing was signed and nothing stays reserved; the same intent gives another payload, which is confirmed."""
+    signer = LocalSigner(chain.codec, [chain.account(0)])
+    adapter = await chain.adapter(signer)
+    intent = await funded_intent(chain, adapter)
+    stale = await adapter.build_transfer(intent, {})
+    await rpc.advance(140)
+    with pytest.raises(Expired, match="build the transaction again"):
+        await adapter.sign(stale)
+    assert signer.signed == []
+    assert not await chain.reservations.held(chain.chain, intent.source.address)
+    fresh = await adapter.build_transfer(intent, {})
+    assert fresh.payload != stale.payload
+    assert fresh.effects == stale.effects
+    signed_ = await adapter.sign(fresh)
+    await adapter.submit(signed_)
+    assert (await confirmed(chain, adapter, signed_, fresh)).state is TransactionState.CONFIRMED
+    assert [unsigned.payload for unsigned in signer.signed] == [fresh.payload]
+    await adapter.close()
+
+
+async def test_two_hundred_transfers_at_a_time(chain: Chain) -> None:
+    """From one account that can pay for some of them: each is confirmed, or refused with a reason, and none equals another."""
+    adapter = await chain.opened(blockhash_max_age_s=60.0, rpc_batch_max=40)
+    source, held = chain.account(0).account, 100 * SOL
+    await chain.fund(source.address, held)
+    amount = held // 150
+    refused: list[ChainError] = []
+    sent: dict[str, UnsignedTransaction] = {}
+
+    async def pay(number: int) -> None:
+        intent = transfer_intent(chain, amount=amount, memo="" if number % 2 else f"invoice {number // 8}")
+        try:
+            unsigned = await adapter.build_transfer(intent, {})
+            signed_ = await adapter.sign(unsigned)
+            await adapter.submit(signed_)
+        except ChainError as error:
+            refused.append(error)
+            return
+        assert signed_.txid not in sent
+        sent[signed_.txid] = unsigned
+
+    await asyncio.gather(*(pay(number) for number in range(200)))
+    assert len({unsigned.payload for unsigned in sent.values()}) == len(sent)
+    for _ in range(3):
+        await chain.advance()
+    states = [(await adapter.get_status(txid, unsigned)).state for txid, unsigned in sent.items()]
+    assert len(states) + len(refused) == 200
+    assert set(states) == {TransactionState.CONFIRMED}
+    assert all(error.detail for error in refused)
+    assert {type(error) for error in refused} <= {InsufficientFunds, InvalidAmount, NonceConflict}
+    (received,) = await adapter.get_balances(chain.account(1).account.address)
+    assert received.amount == len(states) * amount
+    assert len(states) >= 130
     await adapter.close()
 
 
