@@ -61,7 +61,7 @@ class PinnedCodec:
         worker = await self._idle.get()
         try:
             yield worker
-        except (CodecFault, CodecRefused) as error:  # whoever asked is told that it failed; how is the operator's business
+        except (CodecFault, CodecRefused) as error:  # how it failed is the operator's business alone
             _log.warning("codec stopped", codec=self.ref.name, version=self.ref.version, reason=error.detail)
             raise
         finally:
