@@ -5,6 +5,8 @@ is paid to them, anybody may take. BIP350 asks senders to allow them; a custodia
 that is no point of the curve: nobody could ever move those coins.
 """
 
+from functools import lru_cache
+
 from embit import base58, bech32
 from embit.script import Script
 
@@ -13,6 +15,7 @@ from keyquorum_btc.taproot import SCRIPT_PREFIX, internal_key_of, output_script,
 from keyquorum_plugin_api.errors import InvalidAddress
 
 ADDRESS_CHARS_MAX = 90  # BIP173
+KEPT_MAX = 4096  # addresses and scripts, under 300 bytes each
 
 _OP_1 = 0x51
 _PROGRAM_BYTES = {0: (20, 32), 1: (32,)}
@@ -24,8 +27,15 @@ def parse_destination(address: str, chain: str) -> bytes:
 
     Bech32 is taken in lower or in upper case, never mixed (BIP173); base58 has one spelling.
     """
-    network = require_network(chain)
-    script = _script(address, network)
+    require_network(chain)
+    if not isinstance(address, str) or not 0 < len(address) <= ADDRESS_CHARS_MAX or not address.isascii():
+        raise InvalidAddress("not a Bitcoin address")
+    return _payable_script(address, chain)
+
+
+@lru_cache(KEPT_MAX)  # bech32 is the library's pure Python, and an account's own address is in each of its payloads
+def _payable_script(address: str, chain: str) -> bytes:
+    script = _script(address, require_network(chain))
     require_payable(script)
     return script
 
@@ -43,8 +53,6 @@ def _bech32(network: Network, encoding: int, version: int, program: bytes) -> st
 
 
 def _script(address: str, network: Network) -> bytes:
-    if not isinstance(address, str) or not 0 < len(address) <= ADDRESS_CHARS_MAX or not address.isascii():
-        raise InvalidAddress("not a Bitcoin address")
     if address.lower().startswith(f"{network.hrp}1"):
         return _witness_script(address, network)
     return _hash_script(address, network)
@@ -55,6 +63,7 @@ def canonical_address(address: str, chain: str) -> str:
     return address_of_script(parse_destination(address, chain), chain)
 
 
+@lru_cache(KEPT_MAX)
 def address_of_script(script: bytes, chain: str) -> str:
     """The address of a scriptPubKey; :class:`InvalidAddress` for a script that no address stands for."""
     network = require_network(chain)

@@ -1,5 +1,7 @@
 """BIP341 outputs without a script: the internal key P, the output key Q = P + H_TapTweak(x(P)) * G, and signatures for Q."""
 
+from functools import lru_cache
+
 from coincurve import PublicKeyXOnly
 from embit.hashes import tagged_hash
 
@@ -8,6 +10,7 @@ from keyquorum_plugin_api.errors import InvalidAddress
 
 KEY_BYTES = 32
 COMPRESSED_KEY_BYTES = 33
+KEPT_MAX = 4096  # scripts of accounts
 SCRIPT_PREFIX = b"\x51\x20"  # OP_1, 32 bytes
 
 
@@ -29,6 +32,7 @@ def output_key(internal_key: bytes) -> bytes:
     return Q.format()
 
 
+@lru_cache(KEPT_MAX)
 def output_script(internal_key: bytes) -> bytes:
     """The scriptPubKey of a key: OP_1 and Q."""
     return SCRIPT_PREFIX + output_key(internal_key)
