@@ -159,3 +159,20 @@ async def test_forgotten_bytes_are_sent_again(
     script.says(SENDS, error(-32000, "nonce too low"))
     await submitter.again(submission.txid)
     assert {params[0] for params in script.called(SENDS)} == {f"0x{submission.raw.hex()}"}
+
+
+async def test_what_was_replaced_is_not_brought_back(
+    submitter: Submitter, submission: Submission, script: ScriptedNode, target: EthereumCodecTarget
+) -> None:
+    """Whoever follows a cancelled payment does not send it again when the network has forgotten both."""
+    fees = {"max_fee_per_gas": "40000000000", "max_priority_fee_per_gas": "2000000000"}
+    unsigned = target.codec.build_cancellation(target.account(0).account, target.chain, {**target.metadata, **fees})
+    newer = Submission.parse(target.codec.combine(unsigned, signatures_of(target, unsigned)))
+    script.says(SENDS, result(submission.txid), result(newer.txid))
+    await submitter.submit(submission)
+    await submitter.submit(newer, replaces=True)
+    script.calls.clear()
+    await submitter.again(submission.txid)
+    assert not script.called(SENDS)
+    await submitter.again(newer.txid)
+    assert script.called(SENDS) == [[f"0x{newer.raw.hex()}"]]

@@ -36,6 +36,7 @@ from keyquorum_plugin_api.errors import (
     NonceConflict,
     OutcomeUnknown,
     Unsupported,
+    UnsupportedAsset,
 )
 
 ASSETS_MAX = 256  # balances that can be asked for at a time
@@ -98,27 +99,35 @@ class EthereumAdapter(ChainAdapter):
         return await self._node.health()
 
     async def get_balances(self, address: str, assets: Sequence[str] = ()) -> tuple[Balance, ...]:
-        """Wei and the configured tokens, or the named assets in their order."""
+        """Wei and the configured tokens, or the named assets in their order.
+
+        A configured token that does not answer is left out and logged; a named one is :class:`UnsupportedAsset`.
+        """
         owner = checksummed(parse_address(address))
         if len(assets) > ASSETS_MAX:
             raise Unsupported(f"at most {ASSETS_MAX} balances can be asked for at a time")
-        wanted: list[bytes | None] = [network.parse_asset(asset, self._chain) for asset in assets]
-        wanted = wanted or [None, *map(parse_address, self._config.tokens)]
+        named: list[bytes | None] = [network.parse_asset(asset, self._chain) for asset in assets]
+        wanted = named or [None, *map(parse_address, self._config.tokens)]
         contracts = [contract for contract in dict.fromkeys(wanted) if contract is not None]
-        facts = {contract: await self._tokens.token(contract) for contract in contracts}
         wei, amounts = await self._tokens.balances(owner, contracts)
         held = dict(zip(contracts, amounts, strict=True))
-        return tuple(
-            Balance(network.native_asset(self._chain), wei, network.DECIMALS, network.SYMBOL)
-            if contract is None
-            else Balance(
-                network.token_asset(self._chain, contract),
-                held[contract],
-                facts[contract].decimals,
-                facts[contract].symbol,
-            )
-            for contract in wanted
-        )
+        found = []
+        for contract in wanted:
+            try:
+                found.append(await self._balance(contract, wei if contract is None else held[contract]))
+            except UnsupportedAsset as error:
+                if named:
+                    raise
+                self.context.log.warning("ethereum.token_unreadable", reason=error.detail)
+        return tuple(found)
+
+    async def _balance(self, contract: bytes | None, amount: int | None) -> Balance:
+        if amount is None:
+            raise UnsupportedAsset("the contract does not answer as an ERC-20 token does")
+        if contract is None:
+            return Balance(network.native_asset(self._chain), amount, network.DECIMALS, network.SYMBOL)
+        token = await self._tokens.token(contract)
+        return Balance(network.token_asset(self._chain, contract), amount, token.decimals, token.symbol)
 
     async def build_transfer(self, intent: TransferIntent, options: Mapping[str, str]) -> UnsignedTransaction:
         """Build a transfer with a nonce of its own; see :mod:`.builder`.

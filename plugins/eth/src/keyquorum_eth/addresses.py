@@ -49,11 +49,15 @@ def require_destination(address: bytes) -> bytes:
     return address
 
 
-@lru_cache(maxsize=4096)
 def address_of(public_key: bytes) -> bytes:
     """The address of a compressed secp256k1 public key (33 bytes); :class:`InvalidAddress` if it is no point."""
     if not isinstance(public_key, bytes) or len(public_key) != 33:
         raise InvalidAddress("a compressed secp256k1 public key has 33 bytes")
+    return _address_of(public_key)
+
+
+@lru_cache(maxsize=4096)  # of the wallet's accounts, which come again and again
+def _address_of(public_key: bytes) -> bytes:
     try:
         point = PublicKey(public_key).format(compressed=False)
     except ValueError:

@@ -89,7 +89,7 @@ class EthereumCodec(Codec):
     def decode(self, payload: bytes, chain: str, accounts: Sequence[SignerAccount]) -> Decoded:
         """What the payload does; :class:`InvalidPayload` unless writing its parts again gives the same bytes, and one of
         ``accounts`` signs it."""
-        parts, digest, effects = _read(payload, chain)
+        parts, digest, effects = _read(bytes(payload), chain)
         for account in accounts:
             if account.address == checksummed(parts.signer) and address_of(account.public_key) == parts.signer:
                 return Decoded((_request(digest, account),), effects)

@@ -48,7 +48,9 @@ class EthereumConfig(BaseModel):
     )  # that make it irreversible; without: the node's "finalized" block
     poll_interval_s: Seconds = 1.0  # the age at which what is known of the chain's head is asked again
     request_timeout_s: Seconds = 5.0
-    response_bytes_max: int = Field(default=4 * 1024 * 1024, ge=4096, le=64 * 1024 * 1024)
+    response_bytes_max: int = Field(
+        default=16 * 1024 * 1024, ge=4096, le=64 * 1024 * 1024
+    )  # a full block has some 4 MiB
     fee_percentile: int = Field(default=50, ge=0, le=100)  # of the priority fees that recent blocks took
     priority_fee_max: WeiPerGas = 20 * GWEI  # wei per gas: more is never offered, whatever others pay
     max_fee_max: WeiPerGas = 300 * GWEI  # wei per gas: above it, fee-too-high

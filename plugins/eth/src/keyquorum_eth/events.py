@@ -15,7 +15,7 @@ from keyquorum_eth.cursors import Cursor
 from keyquorum_eth.heads import Heads
 from keyquorum_eth.network import native_asset, token_asset
 from keyquorum_eth.node import TRANSFER_TOPIC, EthereumNode
-from keyquorum_eth.shapes import Block, FullBlock, Log, Receipt
+from keyquorum_eth.shapes import FullBlock, Log, Receipt
 from keyquorum_plugin_api.chain import ChainEvent, Clock
 from keyquorum_plugin_api.errors import ChainUnavailable, Expired, Unsupported
 
@@ -74,6 +74,8 @@ class EventReader:
     ) -> AsyncIterator[ChainEvent]:
         """What is left of the cursor's own block."""
         block = await self._node.full_block(cursor.number)
+        if block is None and (await self._node.head()).number < cursor.number:
+            raise ChainUnavailable("the node has not come to the cursor's block yet")
         if block is None or block.hash != cursor.block:
             raise Expired(
                 "the block of the cursor is not in the chain any more: read the balances anew and start from now"
@@ -89,18 +91,14 @@ class EventReader:
         while True:
             last = told[-1]
             following = await self._node.full_block(last.number + 1)
-            stands = following is not None and following.parent == last.block
-            if not stands:
-                here: Block | None = await self._node.block(last.number)
-                stands = here is not None and here.hash == last.block
-                if stands:
-                    return  # the end of the chain; or it is changing right now, and is looked at again
-                if here is None and (await self._node.head()).number >= last.number:
+            if following is None or following.parent != last.block:
+                here = await self._node.block(last.number)
+                # Only another block in its place proves that a block was dropped: a node that is behind proves nothing.
+                if here is None or here.hash == last.block:
                     return
                 async for event in self._taken_back(told):
                     yield event
                 continue
-            assert following is not None
             scanned = await self._scanned(following, watched)
             told.append(scanned)
             for event in scanned.events:

@@ -89,6 +89,11 @@ class Submission:
         return checksummed(self.sender)
 
     @property
+    def place(self) -> tuple[bytes, int]:
+        """Sender and nonce: of all transactions with them, one can be included."""
+        return self.sender, self.transaction.nonce
+
+    @property
     def payload(self) -> bytes:
         """The payload that was signed."""
         body = self.transaction.encode()
@@ -115,7 +120,8 @@ class Submitter:
 
     def __init__(self, node: EthereumNode) -> None:
         self._node = node
-        self._sent: OrderedDict[str, bytes] = OrderedDict()  # txid -> raw
+        self._sent: OrderedDict[str, Submission] = OrderedDict()
+        self._latest: dict[tuple[bytes, int], str] = {}  # sender and nonce -> the hash that was sent last
 
     async def submit(self, submission: Submission, *, replaces: bool = False) -> None:
         """Return once the node has taken the transaction or knows it already."""
@@ -146,11 +152,14 @@ class Submitter:
         raise _unknown(submission, detail)
 
     async def again(self, txid: str) -> None:
-        """Send the same bytes once more, for a network that has forgotten them; nothing for what was not sent here."""
-        raw = self._sent.get(txid)
-        if raw is not None:
+        """Send the same bytes once more, for a network that has forgotten them.
+
+        Nothing for what was not sent here, nor for what was replaced since: a cancelled payment is not brought back.
+        """
+        submission = self._sent.get(txid)
+        if submission is not None and self._latest.get(submission.place) == txid:
             try:
-                await self._node.send(raw)
+                await self._node.send(submission.raw)
             except (NodeError, NoAnswer, ChainUnavailable):
                 return  # whoever follows the transaction sees what became of it
 
@@ -186,10 +195,13 @@ class Submitter:
         return _unknown(submission, f"the node says {error}")
 
     def _remember(self, submission: Submission) -> None:
-        self._sent[submission.txid] = submission.raw
+        self._sent[submission.txid] = submission
         self._sent.move_to_end(submission.txid)
+        self._latest[submission.place] = submission.txid
         if len(self._sent) > SENT_MAX:
-            self._sent.popitem(last=False)
+            txid, forgotten = self._sent.popitem(last=False)
+            if self._latest.get(forgotten.place) == txid:
+                del self._latest[forgotten.place]
 
 
 def _unknown(submission: Submission, detail: str) -> OutcomeUnknown:

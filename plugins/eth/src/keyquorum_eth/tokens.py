@@ -69,8 +69,8 @@ class Tokens:
             self._known.popitem(last=False)
         return token
 
-    async def balances(self, address: str, contracts: Sequence[bytes]) -> tuple[int, list[int]]:
-        """Wei, and minor units of each token, in one request for all."""
+    async def balances(self, address: str, contracts: Sequence[bytes]) -> tuple[int, list[int | None]]:
+        """Wei, and minor units of each token, in one request for all; None for contracts that do not answer as tokens."""
         data = bytes.fromhex(self._abi.encode_abi("balanceOf", [address])[2:])
         wei, answers = await self._node.balances(address, [(contract, data) for contract in contracts])
         return wei, [self._amount(answer) for answer in answers]
@@ -91,7 +91,7 @@ class Tokens:
         except Exception:  # noqa: BLE001 web3, eth_abi and eth_utils each have their own for what a stranger answers
             raise UnsupportedAsset("the contract does not answer as an ERC-20 token does") from None
 
-    def _amount(self, answer: bytes | None) -> int:
+    def _amount(self, answer: bytes | None) -> int | None:
         if answer is None or len(answer) != 32:
-            raise UnsupportedAsset("the contract does not answer as an ERC-20 token does")
+            return None
         return int(self._web3.codec.decode(["uint256"], answer)[0])
