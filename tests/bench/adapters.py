@@ -30,9 +30,10 @@ from support.scripts import ROOT
 from support.solana_target import solana_account
 
 ACCOUNTS: Final = 8
-CALLERS: Final = 64
+BUILDERS: Final = 64  # callers at once
+COMPLETERS: Final = 200  # most of whom wait for a block
 BUILDS: Final = 960
-COMPLETIONS: Final = 480
+COMPLETIONS: Final = 1_000
 BLOCK_S: Final = 0.1  # faster than any real chain: what is measured should not be the wait for a block
 CONFIRMED_S_MAX: Final = 30.0
 SEED: Final = b"bench"
@@ -102,8 +103,8 @@ async def chain(engine: Engine, folder: Path, session: aiohttp.ClientSession) ->
         await supervisor.stop_all()
 
 
-async def by_many(n: int, action: Callable[[int], Awaitable[object]]) -> list[float]:
-    """Seconds of each of ``n`` calls, made by ``CALLERS`` callers."""
+async def by_many(callers: int, n: int, action: Callable[[int], Awaitable[object]]) -> list[float]:
+    """Seconds of each of ``n`` calls, made by so many callers at once."""
     numbers = iter(range(n))
     taken: list[float] = []
 
@@ -113,18 +114,18 @@ async def by_many(n: int, action: Callable[[int], Awaitable[object]]) -> list[fl
             await action(number)
             taken.append(time.perf_counter() - began)
 
-    await asyncio.gather(*(caller() for _ in range(min(CALLERS, n))))
+    await asyncio.gather(*(caller() for _ in range(min(callers, n))))
     return taken
 
 
 async def measured(
-    name: str, running: RunningChain, n: int, action: Callable[[int], Awaitable[object]], **more: float
+    name: str, running: RunningChain, callers: int, n: int, action: Callable[[int], Awaitable[object]], **more: float
 ) -> Row:
     """A row of ``n`` calls by many callers, with the processor time that one call takes on either side: where both are
     small, what is waited for is the disk or the next block."""
     adapter_before, engine_before = running.cpu_s()
     began = time.perf_counter()
-    taken = await by_many(n, action)
+    taken = await by_many(callers, n, action)
     seconds = time.perf_counter() - began
     adapter_after, engine_after = running.cpu_s()
     return latency(
@@ -133,7 +134,7 @@ async def measured(
         per_s=round(n / seconds, 1),
         cpu_ms=round(1000 * (adapter_after - adapter_before) / n, 2),
         engine_cpu_ms=round(1000 * (engine_after - engine_before) / n, 2),
-        callers=CALLERS,
+        callers=callers,
         accounts=ACCOUNTS,
         **more,
     )
@@ -173,7 +174,7 @@ async def measure(subject: Subject, folder: Path, scale: float) -> list[Row]:
         try:
             for local in accounts:
                 await subject.fund(
-                    running.client, local.account.address, (CALLERS + builds + completions) // ACCOUNTS + 1
+                    running.client, local.account.address, (BUILDERS + builds + completions) // ACCOUNTS + 1
                 )
             return [
                 await building(subject, running, adapter, accounts, builds),
@@ -196,9 +197,9 @@ async def building(
     async def give_back(number: int) -> None:
         await adapter.discard(built[number])
 
-    await by_many(CALLERS, build)
-    row = await measured(f"adapter_build_{subject.suffix}", running, n, build)
-    await by_many(len(built), give_back)
+    await by_many(BUILDERS, BUILDERS, build)
+    row = await measured(f"adapter_build_{subject.suffix}", running, BUILDERS, n, build)
+    await by_many(BUILDERS, len(built), give_back)
     return row
 
 
@@ -213,7 +214,7 @@ async def completing(
         await until_confirmed(adapter, await adapter.submit(signed), unsigned)
 
     block_ms = round(1000 * BLOCK_S)
-    return await measured(f"adapter_complete_{subject.suffix}", running, n, complete, block_ms=block_ms)
+    return await measured(f"adapter_complete_{subject.suffix}", running, COMPLETERS, n, complete, block_ms=block_ms)
 
 
 def rows(folder: Path, scale: float = 1.0) -> list[Row]:
