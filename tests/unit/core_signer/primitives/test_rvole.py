@@ -1,0 +1,134 @@
+"""RVOLE: shares of products for all inputs, and an Alice that is not the same everywhere is caught or guessed right."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from keyquorum_core_signer.groups.secp256k1 import SECP256K1
+from keyquorum_core_signer.primitives import rvole
+from keyquorum_core_signer.primitives.ot.extension import InconsistentExtension, bits_of
+from keyquorum_core_signer.primitives.rvole import InconsistentInputs
+from support.simulator import seeded_rng
+from support.transfers import GADGET, PLACE, cheating_multiply, dealt_seeds
+
+SENDER, RECEIVER = dealt_seeds(1)
+q = SECP256K1.order
+
+
+def begun(seed=0, place=PLACE):
+    return rvole.begin(SECP256K1, RECEIVER, place, GADGET, seeded_rng("bob", seed))
+
+
+def answered(message, inputs=(5, 6), place=PLACE, multiply=rvole.multiply, gadget=GADGET):
+    scalars = tuple(map(SECP256K1.scalar, inputs))
+    return multiply(SENDER, place, gadget, message, inputs=scalars, rng=seeded_rng("alice", inputs))
+
+
+EDGES = [(0, 0), (0, 1), (1, 0), (1, 1), (q - 1, 1), (q - 1, q - 1), (q // 2, q // 2 + 1), (0, q - 1)]
+RANDOM = [tuple(SECP256K1.reduce_wide(seeded_rng("inputs", k, i)(64)).value for i in (0, 1)) for k in range(12)]
+
+
+@pytest.mark.parametrize("inputs", EDGES + RANDOM)
+def test_shares_of_the_products(inputs):
+    """c_k + d_k = a_k * b."""
+    bob, first = begun(inputs)
+    c, second = answered(first, inputs)
+    d = bob.finish(second)
+    assert [x + y for x, y in zip(c, d, strict=True)] == [SECP256K1.scalar(a) * bob.b for a in inputs]
+
+
+def test_shares_and_b_are_spread_over_the_field():
+    """No share, mask or b is small or repeats; their top bits are as often one as zero."""
+    values, tops = [], Counter()
+    for k in range(40):
+        bob, first = begun(k)
+        c, second = answered(first, (0, 1))
+        d = bob.finish(second)
+        masked = int.from_bytes(second.masked[:32], "little")
+        for value in (bob.b.value, c[0].value, c[1].value, d[0].value, second.eta.value, masked):
+            values.append(value)
+            tops[value >> 255] += 1
+    assert len(set(values)) == len(values)
+    assert min(values) > 1 << 240
+    assert 80 < tops[1] < 160
+
+
+def test_b_hangs_on_each_choice():
+    """b is the sum of the gadget's elements that Bob chose, and the gadget is 512 different scalars."""
+    bob, _ = begun()
+    g = rvole._gadget(SECP256K1, GADGET)
+    assert len(set(g)) == 512
+    chosen = sum(int(g_j) for g_j, bit in zip(g, bits_of(bob.received.choices), strict=True) if bit)
+    assert bob.b.value == chosen % q
+    assert rvole._gadget(SECP256K1, bytes(32)) != g
+
+
+def alter(message, field):
+    value = getattr(message, field)
+    if field == "eta":
+        return replace(message, eta=value + SECP256K1.scalar(1))
+    return [
+        replace(message, **{field: value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :]})
+        for at in (0, len(value) // 3)
+    ][-1]
+
+
+@pytest.mark.parametrize("field", ["masked", "eta", "mu"])
+def test_any_altered_field_is_refused(field):
+    """a~, eta or mu."""
+    bob, first = begun()
+    _, second = answered(first)
+    with pytest.raises(InconsistentInputs):
+        bob.finish(alter(second, field))
+
+
+@pytest.mark.parametrize("value", [q, q + 1, 2**256 - 1])
+def test_a_masked_input_is_below_the_order(value):
+    """Another representative of the same scalar is refused, even where Bob would not have looked."""
+    bob, first = begun()
+    _, second = answered(first)
+    for transfer in range(4):
+        at = transfer * 96
+        masked = second.masked[:at] + value.to_bytes(32, "little") + second.masked[at + 32 :]
+        with pytest.raises(InconsistentInputs, match="order"):
+            bob.finish(replace(second, masked=masked))
+
+
+@pytest.mark.parametrize("transfer", [0, 1, 2, 3, 510, 511])
+@pytest.mark.parametrize("right", [True, False])
+def test_selective_failure(transfer, right):
+    """An Alice that errs in one transfer must guess Bob's bit there: right, and nothing is noticed; wrong, and it is."""
+    bob, first = begun()
+    beta = bits_of(bob.received.choices)[transfer]
+    guess = beta if right else 1 - beta
+    c, second = answered(first, multiply=cheating_multiply(transfer, guess))
+    if not right:
+        with pytest.raises(InconsistentInputs):
+            bob.finish(second)
+        return
+    d = bob.finish(second)
+    off = c[0] + d[0] - SECP256K1.scalar(5) * bob.b
+    assert off.value == beta * int(rvole._gadget(SECP256K1, GADGET)[transfer])
+
+
+def test_messages_of_other_places_are_refused():
+    """Either message of another session, direction or pair."""
+    bob, first = begun()
+    _, elsewhere = begun(place=b"\x09" * 32)
+    with pytest.raises(InconsistentExtension):
+        answered(elsewhere)
+    _, other = answered(elsewhere, place=b"\x09" * 32)
+    with pytest.raises(InconsistentInputs):
+        bob.finish(other)
+    _, again = begun(1)
+    with pytest.raises(InconsistentInputs):
+        bob.finish(answered(again)[1])
+    assert answered(first)[1] != other
+
+
+def test_reprs():
+    """Bob shows neither choices nor b."""
+    bob, _ = begun()
+    assert str(bob.b.value) not in repr(bob)
+    assert "received" not in repr(bob)
