@@ -1,0 +1,34 @@
+"""What DKLs23 raises beyond other protocols: disagreement before any transfer is used, and a pair that is lost."""
+
+from collections.abc import Iterable
+
+from keyquorum_core_signer.protocols.errors import EchoMismatch, ProtocolAbort
+from keyquorum_core_signer.protocols.rounds import PartyId
+
+
+class Desync(EchoMismatch):
+    """Proves that two parties do not stand in one session with one pair set-up, key and path, and nothing about why.
+
+    A restored backup, a lagging node and a relay that mixes sessions look alike, so nobody is blamed and no pair ends.
+    ``differing`` says what each peer sees otherwise.
+    """
+
+    def __init__(self, differing: Iterable[tuple[PartyId, tuple[str, ...]]]) -> None:
+        self.differing = tuple(differing)
+        shown = "; ".join(f"party {party} differs in {', '.join(names)}" for party, names in self.differing)
+        super().__init__(f"handshake ({shown})")
+
+
+class PairCompromised(ProtocolAbort):
+    """Proves that each of ``banned`` failed a check that no honest party fails in a matched session.
+
+    Whoever cheats there learns bits of our transfers' secrets by whether we notice. So the pair's set-up must be
+    destroyed, the peer banned for all keys until it is paired again by hand, and what was made with the pair voided.
+    ``culprits`` are the banned and whoever else failed a check of the same round.
+    """
+
+    def __init__(
+        self, step: str, culprits: Iterable[PartyId], banned: Iterable[PartyId], evidence: bytes = b""
+    ) -> None:
+        self.banned = tuple(sorted(set(banned)))
+        super().__init__(step, (*culprits, *self.banned), evidence)
