@@ -13,4 +13,5 @@ TRANSACTION_BYTES_MAX = 128 * 1024  # what nodes take into their pools
 TRANSFER_BYTES_MAX = 256  # an unsigned transfer or approval takes 190 at most
 MESSAGE_BYTES_MAX = 4096  # of UTF-8: more than a person reads
 DOCUMENT_BYTES_MAX = 8192  # of a structured document; Permit2's take 900
+HASH_BYTES = 32  # of Keccak-256
 SIGNATURE_BYTES = 65  # r ‖ s ‖ recovery id

@@ -21,6 +21,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _INTEGER_TYPE = re.compile(r"(u?)int([1-9][0-9]{0,2})")
 _BYTES_TYPE = re.compile(r"bytes([1-9][0-9]?)")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,77})|0x[0-9a-fA-F]{1,64}")
+_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON's escapes can spell one by itself; UTF-8 cannot
 _HEX = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 _DOMAIN_FIELDS: Fields = (  # in the order that the EIP gives them; each may be missing
     ("name", "string"),
@@ -164,7 +165,7 @@ def _value(types: Mapping[str, Fields], field_type: str, value: Any, depth: int)
 def _atom(field_type: str, value: Any) -> Any:
     if field_type == "bool" and isinstance(value, bool):
         return value
-    if field_type == "string" and isinstance(value, str):
+    if field_type == "string" and isinstance(value, str) and not _SURROGATE.search(value):
         return value
     if field_type == "address":
         try:
