@@ -162,6 +162,19 @@ class TestSubstitutions:
         async with HostileCoordinator(cell).connected() as coordinator:
             assert outcomes(await coordinator.run(QUORUM, forged, authorization)) == {"intent-invalid"}
 
+    async def test_of_an_address_on_a_chain_without_limits(self, cell: Cell) -> None:
+        """Solana payloads name no cluster: coins of a cluster that the policy is silent about would move under the limits
+        of the one that it names, so nobody is shown an address to send them to."""
+        mainnet = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"
+        async with HostileCoordinator(cell).connected() as coordinator:
+            key_id, _ = await key_of(coordinator)
+            for node in QUORUM:
+                assert (await coordinator.attest(node, key_id)).signature.signature
+                answer = await coordinator.attest(node, key_id, chain=mainnet)
+                assert answer.error.code == "policy-denied"
+                assert not answer.attestation
+                assert not answer.signature.signature
+
     async def test_of_an_address(self, cell: Cell) -> None:
         """An attested address cannot be exchanged for another, nor shown for another key or path."""
         async with HostileCoordinator(cell).connected() as coordinator:

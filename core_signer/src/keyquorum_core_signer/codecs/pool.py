@@ -23,6 +23,7 @@ class PinnedCodec:
     def __init__(self, ref: CodecRef, folder: Path | None, workers: int, limits: WorkerLimits | None) -> None:
         self.ref = ref
         self._workers = [CodecWorker(ref, folder, limits) for _ in range(workers)]
+        self._description: Description | None = None
         self._idle: asyncio.LifoQueue[CodecWorker] = asyncio.LifoQueue()  # the last one used is the warmest
         for worker in reversed(self._workers):
             self._idle.put_nowait(worker)
@@ -34,7 +35,12 @@ class PinnedCodec:
 
     async def start(self) -> Description:
         """Start one worker; the others start when they are first needed. Raises CodecError."""
-        return await self._workers[0].start()
+        self._description = await self._workers[0].start()
+        return self._description
+
+    async def describe(self) -> Description:
+        """What the pinned artifact says of itself, which never changes; raises CodecError."""
+        return self._description or await self.start()
 
     async def decode(self, payload: bytes, chain: str, accounts: Sequence[OwnAccount]) -> Decoded:
         """What ``payload`` does, if ``accounts`` are the key's own; raises CodecError."""

@@ -17,7 +17,8 @@ message   nothing
 ========= ============================================================================================
 
 Where a payload does not say which chain it is for, the intent's word for it proves nothing: what is signed for a test
-network is valid on the real one. Such a payload is denied unless all limits of its namespace are for the intent's chain.
+network is valid on the real one. Such a payload is denied unless all limits of its namespace are for the intent's chain,
+and no address is attested on any other.
 
 An effect whose source is not the key's is denied too, whatever it is: an address spelt in another way must not make an
 outflow uncounted. Sponsored fees are therefore out of reach under this policy.
@@ -225,10 +226,8 @@ def _chain(decoded: Decoded, policy: Policy) -> Iterator[Denial]:
     here = f"{decoded.chain}/"
     if any(effect.asset and not effect.asset.startswith(here) for effect in decoded.effects):
         yield _invalid("foreign-asset", "an effect moves an asset of another chain")
-    namespace = f"{decoded.chain.partition(':')[0]}:"
-    limits = (limit.asset for limit in policy.limits if limit.asset.startswith(namespace))
-    if not decoded.payload_names_chain and any(not asset.startswith(here) for asset in limits):
-        yield _denied("chain-ambiguous", "the payload names no chain, and the key's policy has limits for several")
+    if not decoded.payload_names_chain and not policy.confined_to(decoded.chain):
+        yield _denied("chain-ambiguous", "the payload names no chain, and the key's policy has limits for another")
 
 
 def _effects(decoded: Decoded) -> Iterator[Denial]:

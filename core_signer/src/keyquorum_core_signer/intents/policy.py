@@ -29,6 +29,15 @@ class Policy:
         """The limit on ``asset``, if there is one."""
         return next((limit for limit in self.limits if limit.asset == asset), None)
 
+    def confined_to(self, chain: str) -> bool:
+        """Whether no limit is for another chain (CAIP-2) of the namespace of ``chain``.
+
+        Where payloads do not say which chain they are for, a key serves one: the limits of another would be its own.
+        """
+        namespace = f"{chain.partition(':')[0]}:"
+        limits = (limit.asset for limit in self.limits if limit.asset.startswith(namespace))
+        return all(asset.startswith(f"{chain}/") for asset in limits)
+
 
 def party_window_cap(limit: AssetLimit, threshold: int, parties: int) -> int:
     """How much of ``limit`` one party lets through per window.

@@ -299,6 +299,16 @@ def test_a_payload_that_names_no_chain_needs_a_policy_for_one_chain():
     assert judge(intent, policy=other_namespace).admitted
 
 
+def test_a_policy_is_confined_to_the_one_chain_of_its_limits():
+    """Other namespaces do not count, nor does the beginning of an id; a policy without limits is confined to any chain."""
+    assert POLICY.confined_to(CHAIN)
+    assert not POLICY.confined_to("solana:mainnet")
+    assert not POLICY.confined_to(CHAIN[:-1])
+    assert POLICY.confined_to("sol:mainnet")
+    assert POLICY.confined_to("eip155:1")
+    assert replace(POLICY, limits=()).confined_to("solana:mainnet")
+
+
 def test_raw_messages_need_their_own_permission():
     """What no codec explains is signed only where the policy says so in as many words."""
     made = certificate(ROSTER)
