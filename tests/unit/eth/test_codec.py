@@ -339,3 +339,19 @@ def test_kinds_are_told_apart_by_their_first_byte() -> None:
     """No payload can be read as two."""
     assert len({kind.value for kind in Kind}) == len(Kind)
     assert {len(kind.value) for kind in Kind} == {1}
+
+
+def test_assets_have_one_spelling(target: EthereumCodecTarget) -> None:
+    """The one that effects and policies use; another chain's, or none, is refused."""
+    for spelled in (ASSET, f"{CHAIN}/erc20:{CHECKSUMMED}"):
+        assert target.codec.canonical_asset(spelled, CHAIN) == ASSET
+    assert target.codec.canonical_asset(target.asset, CHAIN) == target.asset
+    for wrong in (
+        "eip155:1/slip44:60",
+        f"{CHAIN}/slip44:0",
+        f"{CHAIN}/erc20:0x12",
+        f"{CHAIN}/erc721:{CHECKSUMMED}",
+        "",
+    ):
+        with refused(UnsupportedAsset):
+            target.codec.canonical_asset(wrong, CHAIN)

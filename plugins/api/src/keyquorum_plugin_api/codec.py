@@ -133,6 +133,13 @@ class Codec(ABC):
     def validate_address(self, address: str, chain: str) -> str:
         """The address in its canonical spelling, or :class:`InvalidAddress`."""
 
+    def canonical_asset(self, asset: str, chain: str) -> str:
+        """The CAIP-19 id in the one spelling that effects use; ``UnsupportedAsset`` for what the codec cannot move.
+
+        A chain whose ids have one spelling only need not override it: what does not exist, ``build`` refuses.
+        """
+        return asset
+
     @abstractmethod
     def build(self, intent: TransferIntent, metadata: Mapping[str, str]) -> UnsignedTransaction:
         """The payload for an intent. ``metadata`` is what the adapter learnt online, in the codec's own keys.

@@ -15,7 +15,7 @@ from keyquorum_eth.erc20 import Function, TokenCall
 from keyquorum_eth.limits import U256_MAX
 from keyquorum_eth.meaning import meaning_of, meaning_of_transaction, refused_as_payload
 from keyquorum_eth.messages import encode_text
-from keyquorum_eth.network import chain_id_of, parse_asset
+from keyquorum_eth.network import chain_id_of, native_asset, parse_asset, token_asset
 from keyquorum_eth.payloads import Kind, Payload
 from keyquorum_eth.transactions import Call, DynamicFeeTransaction, recover
 from keyquorum_eth.typed_data import parse_document, write_document
@@ -69,6 +69,11 @@ class EthereumCodec(Codec):
         """The EIP-55 spelling of an address that may receive."""
         chain_id_of(chain)
         return checksummed(parse_destination(address))
+
+    def canonical_asset(self, asset: str, chain: str) -> str:
+        """A token's contract in lower case, whatever its spelling."""
+        contract = parse_asset(asset, chain)
+        return native_asset(chain) if contract is None else token_asset(chain, contract)
 
     def build(self, intent: TransferIntent, metadata: Mapping[str, str]) -> UnsignedTransaction:
         """A transfer of coins, or a call of a token's ``transfer``; see :mod:`.meaning`."""
