@@ -166,6 +166,44 @@ async def test_watchers_of_one_transaction_share_its_subscriptions(server: Socke
     await feed.close()
 
 
+async def test_subscription_that_is_confirmed_too_late_is_ended(server: Socket, http: aiohttp.ClientSession) -> None:
+    """Its watcher has gone, so nobody would ever end it."""
+    feed = feed_of(http, server.url)
+    async with feed.watch("other"):
+        for _ in range(2):
+            await server.next_request()
+        async with feed.watch("tx"):
+            requests = [await server.next_request() for _ in range(2)]
+        for number, request in enumerate(requests, 5):
+            await server.connections[0].send_json({"jsonrpc": "2.0", "id": request["id"], "result": number})
+        ended = [await server.next_request() for _ in range(2)]
+    assert {(request["method"], *request["params"]) for request in ended} == {
+        ("signatureUnsubscribe", 5),
+        ("signatureUnsubscribe", 6),
+    }
+    await feed.close()
+
+
+async def test_server_that_does_not_read_is_left(
+    server: Socket, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watcher waits for no server: sending has an end, and the connection is made again."""
+    monkeypatch.setattr("keyquorum_sol.feed.SEND_S", 0.05)
+    feed = feed_of(http, server.url)
+
+    async def stuck(*_: object, **__: object) -> None:
+        await asyncio.sleep(3600)
+
+    async with feed.watch("tx"):
+        for _ in range(2):
+            await server.next_request()
+        monkeypatch.setattr(aiohttp.ClientWebSocketResponse, "send_json", stuck)
+        async with asyncio.timeout(5), feed.watch("another") as changed:
+            await woken(changed)
+            assert not feed.connected
+    await feed.close()
+
+
 async def test_unreachable_server_is_tried_ever_more_rarely(http: aiohttp.ClientSession) -> None:
     """The pauses grow to half a minute and the log says so."""
     clock = ManualClock()

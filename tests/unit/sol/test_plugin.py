@@ -104,3 +104,26 @@ async def test_module_is_the_plugin() -> None:
     """The entry point names the module that carries the hooks."""
     (point,) = entry_points(group="keyquorum.chains", name="solana")
     assert point.load() is keyquorum_sol.plugin
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        {"mint": "TKN"},
+        {"4zvwRjXUKGfvwnParsHAS3HuSVzV5cA4McphgmoCtajS": ""},
+        {"4zvwRjXUKGfvwnParsHAS3HuSVzV5cA4McphgmoCtajS": "x" * 17},
+        [],
+        {"4zvwRjXUKGfvwnParsHAS3HuSVzV5cA4McphgmoCtajS": "a\x1b"},
+    ],
+)
+def test_tokens_are_named_by_mint_and_symbol(tokens: object) -> None:
+    """A symbol that people can read, of a mint that can exist."""
+    with pytest.raises(InvalidConfiguration, match="tokens"):
+        parse_config({**GOOD, "tokens": tokens})
+
+
+@pytest.mark.parametrize("size", [0, 101, "many"])
+def test_batches_have_a_size(size: object) -> None:
+    """At most as many calls as nodes take."""
+    with pytest.raises(InvalidConfiguration, match="rpc_batch_max"):
+        parse_config({**GOOD, "rpc_batch_max": size})

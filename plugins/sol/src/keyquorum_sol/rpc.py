@@ -125,14 +125,11 @@ class JsonRpc:
             else:
                 answers = _by_id(_parsed(await self._post(f"[{','.join(call.text for call in calls)}]")))
         except NoAnswer as error:
-            for call in calls:
-                if not call.answer.done():
-                    call.answer.set_exception(NoAnswer(error.detail, acted=error.acted))
+            _fail(calls, error)
             return
-        finally:
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                for call in calls:
-                    call.answer.cancel()
+        except asyncio.CancelledError:
+            _fail(calls, NoAnswer("the connection to the node was closed", acted=True))
+            raise
         for call in calls:
             if not call.answer.done():
                 call.answer.set_result(answers.get(call.request_id))
@@ -161,6 +158,12 @@ class JsonRpc:
             if len(body) > self._response_bytes_max:
                 raise NoAnswer("the node's answer is too long", acted=True)
         return bytes(body)
+
+
+def _fail(calls: list[_Call], error: NoAnswer) -> None:
+    for call in calls:
+        if not call.answer.done():
+            call.answer.set_exception(NoAnswer(error.detail, acted=error.acted))
 
 
 def _parsed(body: bytes) -> Any:
