@@ -20,6 +20,10 @@ SUBMIT_S: Final = 20.0
 DISCARD_S: Final = 5.0
 
 
+class AdapterFailed(ChainError):
+    """The adapter raised what its contract does not know: nothing follows from it, not even that nothing happened."""
+
+
 @asynccontextmanager
 async def adapter_call(chain: str, what: str, deadline_s: float | None) -> AsyncIterator[None]:
     """Run the body under a deadline; it raises ``ChainError`` and ``SigningError`` only."""
@@ -33,4 +37,4 @@ async def adapter_call(chain: str, what: str, deadline_s: float | None) -> Async
     except Exception as error:
         log: Any = structlog.get_logger("keyquorum_gateway.adapter")
         log.exception("adapter.failed", chain=chain, call=what)
-        raise ChainError(f"the chain's adapter failed in {what} ({type(error).__name__})") from None
+        raise AdapterFailed(f"the chain's adapter failed in {what} ({type(error).__name__})") from None

@@ -35,6 +35,9 @@ AWAITING_PER_TENANT_MAX: Final = 256
 EVENT_STREAMS_MAX: Final = 1024
 """Open server-sent event streams: each costs a connection."""
 
+EVENT_STREAMS_PER_TENANT_MAX: Final = 256
+"""Of those, the streams of one tenant: nobody takes them all."""
+
 EVENT_STREAM_HEARTBEAT_S: Final = 15.0
 """Silence after which a comment line is sent, below the idle time-outs of common proxies."""
 

@@ -5,6 +5,7 @@ one payload is open for signing, the one whose effects the gateway approved, und
 a client-initiated wallet, signed by the client) for it. Outside an operation nothing is signed at all.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -50,6 +51,9 @@ class OperationSigner(Signer):
             ticket.signatures = await ticket.obtain()
         except SigningError as error:
             ticket.error = error
+            raise
+        except asyncio.CancelledError:
+            ticket.error = SigningError("outcome-unknown", "the adapter gave up while the parties may have signed")
             raise
         except Exception as error:  # noqa: BLE001 - kept for the operation, which raises it again
             ticket.error = error

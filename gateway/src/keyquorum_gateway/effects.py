@@ -29,6 +29,9 @@ class AdapterRefused(ChainError):
 _OFF_CHAIN: Final = frozenset({EffectKind.PERMIT, EffectKind.MESSAGE})
 
 
+_EXPIRES_MAX: Final = 16
+
+
 @dataclass(frozen=True, slots=True)
 class Approved:
     """A payload whose effects are exactly the wanted ones; ``unsigned`` carries the codec's findings, not the adapter's."""
@@ -65,6 +68,8 @@ def approve_cancellation(
 
 def require_exclusive(codec: Codec, approved: Approved, replaced: UnsignedTransaction) -> None:
     """Refuse a payload that could be included beside the one that it is to replace: that would pay twice."""
+    if approved.unsigned.payload == replaced.payload:
+        return
     try:
         excluded = codec.excludes(approved.unsigned.payload, replaced.payload, replaced.chain)
     except ChainError as error:
@@ -102,6 +107,11 @@ def _decode(codec: Codec, unsigned: UnsignedTransaction, chain: str, accounts: t
     """What the codec finds. Every signature is of one of ``accounts``, and the first of them signs."""
     if unsigned.chain != chain:
         raise AdapterRefused("the payload is for another chain")
+    if len(unsigned.expires) > _EXPIRES_MAX or any(
+        type(name) is not str or type(value) is not int or abs(value) >= 2**63
+        for name, value in unsigned.expires.items()
+    ):
+        raise AdapterRefused("what the adapter says of the payload's end cannot be stored")
     try:
         decoded = codec.decode(unsigned.payload, chain, accounts)
     except ChainError as error:

@@ -58,7 +58,8 @@ async def _run(request: web.Request, handler: Handler, services: Services, claim
     try:
         response = await handler(request)
     except asyncio.CancelledError:
-        await asyncio.shield(services.idempotency.release(claim))
+        if not claim.operation_id:  # an operation goes on without its request, and the key keeps pointing at it
+            await asyncio.shield(services.idempotency.release(claim))
         raise
     except Exception as error:
         problem = as_problem(error)

@@ -1,7 +1,8 @@
 """Has an adapter build what a transaction is for, and approves of the outcome or throws it away.
 
 What a transaction is for decides which call of the adapter is made and which effects are allowed; in every case our own
-codec says what the payload does, and a payload in the place of another must be unable to be included beside it.
+codec says what the payload does. A payload in the place of another must be unable to be included beside it, beside what
+that one replaced, and beside every other one that was built in their places: exclusion is not transitive.
 """
 
 from contextlib import suppress
@@ -15,7 +16,7 @@ from keyquorum_gateway.state.wallets import Account, Wallets
 from keyquorum_gateway.telemetry import Metrics
 from keyquorum_plugin_api.chain import ChainAdapter
 from keyquorum_plugin_api.codec import SignerAccount, TransferIntent, UnsignedTransaction
-from keyquorum_plugin_api.errors import ChainError
+from keyquorum_plugin_api.errors import ChainError, Unsupported
 
 
 class Builder:
@@ -30,12 +31,17 @@ class Builder:
         """An approved payload whose means are reserved. Nothing is reserved where this raises."""
         source = _signer(account)
         wanted = self._wanted(transaction, source)
-        replaced = self._replaced(transaction)
-        unsigned = await self._obtain(transaction, chain, wanted, replaced)
+        try:
+            unsigned = await self._obtain(transaction, chain, wanted, self._replaced(transaction))
+        except Unsupported:
+            if not transaction.shown:
+                raise
+            detail = "parties have seen the payload of an earlier try, and this chain cannot put another in its place"
+            raise OperationFailed("outcome-unknown", detail) from None
         try:
             approved = self._approve(transaction, chain, wanted, unsigned)
-            if replaced is not None:
-                require_exclusive(chain.codec.codec, approved, replaced)
+            for rival in (*transaction.shown, *self._transactions.rivals(transaction)):
+                require_exclusive(chain.codec.codec, approved, rival)
         except ChainError as error:
             self._metrics.refusals.labels(error.code).inc()
             await discard(chain.adapter, unsigned)
@@ -54,6 +60,9 @@ class Builder:
         )
 
     def _replaced(self, transaction: Transaction) -> UnsignedTransaction | None:
+        """The payload in whose place the new one is to be: that of an earlier try, if parties have seen one."""
+        if transaction.shown:
+            return transaction.shown[-1]
         if transaction.purpose is Purpose.TRANSFER:
             return None
         replaced = self._transactions.get(transaction.replaces, transaction.tenant_id)
@@ -65,15 +74,17 @@ class Builder:
         self, transaction: Transaction, chain: ReadyChain, wanted: TransferIntent, replaced: UnsignedTransaction | None
     ) -> UnsignedTransaction:
         adapter, options = chain.adapter, dict(transaction.transfer.options)
+        if transaction.transfer.payload:
+            async with adapter_call(chain.chain, "import_transfer", BUILD_S):
+                return await adapter.import_transfer(wanted, transaction.transfer.payload)
+        if transaction.shown:
+            options = {}  # what was wished for the first payload need not do for one in its place
         if replaced is not None and transaction.purpose is Purpose.CANCELLATION:
             async with adapter_call(chain.chain, "build_cancellation", BUILD_S):
                 return await adapter.build_cancellation(wanted.source, replaced, options)
         if replaced is not None:
             async with adapter_call(chain.chain, "build_replacement", BUILD_S):
                 return await adapter.build_replacement(wanted, replaced, options)
-        if transaction.transfer.payload:
-            async with adapter_call(chain.chain, "import_transfer", BUILD_S):
-                return await adapter.import_transfer(wanted, transaction.transfer.payload)
         async with adapter_call(chain.chain, "build_transfer", BUILD_S):
             return await adapter.build_transfer(wanted, options)
 

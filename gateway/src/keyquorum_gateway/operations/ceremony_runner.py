@@ -44,10 +44,11 @@ class CeremonyRunner:
 
         Raises ``SigningError``; :class:`OperationFailed` where a restart found something that cannot be resolved.
         """
-        if live.recovered:
+        ceremony.sent = True
+        await self._engine.persist(live, *writes)
+        if live.recovered:  # the intent may be of before the restart, or a new one: either is stored by now
             live.recovered = False
             return await self._timed(live, ceremony, self._resolve)
-        await self._engine.persist(live, *writes)
         return await self._timed(live, ceremony, self._follow)
 
     async def run_harmless(self, live: LiveOperation, ceremony: Ceremony) -> CeremonyEvent:
@@ -57,6 +58,7 @@ class CeremonyRunner:
         """
         if live.recovered:
             return await self.run(live, ceremony)
+        ceremony.sent = True
         saving = asyncio.ensure_future(self._engine.persist(live))
         try:
             return await self._timed(live, ceremony, self._follow)

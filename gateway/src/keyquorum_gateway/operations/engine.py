@@ -168,6 +168,16 @@ class OperationEngine:
             )
         return live if live.operation.tenant_id == tenant_id else None
 
+    def live_transactions(self) -> tuple[Transaction, ...]:
+        """Transactions whose operations run now, stored or not yet."""
+        running = (live for live in self._live.values() if not live.operation.terminal)
+        return tuple(live.transaction for live in running if live.transaction is not None)
+
+    @property
+    def closing(self) -> bool:
+        """Whether the process is about to end."""
+        return self._closing
+
     @property
     def live_count(self) -> int:
         """Operations in memory: those that have not ended, or whose end is not stored yet."""

@@ -37,7 +37,9 @@ class IntentIssuer:
             intent = self._composer.sign(
                 order, tenant_id=wallet.tenant_id, initiator_key=wallet.initiator_key, valid_until_ms=valid_until_ms
             )
-        ceremony = Ceremony(command, ceremony_id(intent), order.key_id, order.scheme, intent, valid_until_ms)
+        ceremony = Ceremony(
+            command, ceremony_id(intent), order.key_id, order.scheme, intent, valid_until_ms, sent=False
+        )
         if not client:
             ceremony.authorization = authorize(intent, self._key)
         operation.ceremonies.append(ceremony)

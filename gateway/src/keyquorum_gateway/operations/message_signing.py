@@ -51,10 +51,7 @@ class MessageSigning:
         ceremony = operation.ceremonies[-1] if operation.ceremonies else self._begin(live, account, key, plan)
         if ceremony.authorization is None:
             return Outcome.AWAITING_INITIATOR
-        if plan.unsigned is not None:
-            self._flags.require(
-                plan.unsigned.chain, tenant_id=operation.tenant_id, wallet_id=account.wallet_id, at="broadcast"
-            )
+        self._flags.require(account.chain, tenant_id=operation.tenant_id, wallet_id=account.wallet_id, at="broadcast")
         harmless = plan.unsigned is not None and all(
             effect.kind is EffectKind.MESSAGE for effect in plan.unsigned.effects
         )  # raw bytes may be anything, and a permit is as good as money

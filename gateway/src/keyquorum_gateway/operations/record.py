@@ -53,6 +53,7 @@ class Ceremony:
     valid_until_ms: int
     authorization: Authorization | None = None
     complete: bool = False
+    sent: bool = True  # parties may have seen it; also said of a record that is too old to tell
 
 
 @dataclass(frozen=True, slots=True)

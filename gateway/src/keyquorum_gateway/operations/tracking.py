@@ -15,12 +15,12 @@ from typing import Any, Final
 
 import structlog
 
-from keyquorum_gateway.adapter_calls import READ_S, SUBMIT_S, adapter_call
+from keyquorum_gateway.adapter_calls import READ_S, SUBMIT_S, AdapterFailed, adapter_call
 from keyquorum_gateway.bounds import BROADCAST_RETRY_S, FOLLOW_RETRY_S
 from keyquorum_gateway.chains import Chains, ReadyChain
 from keyquorum_gateway.flags.chain_flags import ChainFlags
 from keyquorum_gateway.problems import Failure, OperationFailed, Problem, failure_of
-from keyquorum_gateway.state.database import Database
+from keyquorum_gateway.state.database import Database, StateUnavailable
 from keyquorum_gateway.state.transactions import Transaction, Transactions, TransactionState, save_transaction
 from keyquorum_gateway.telemetry import Metrics
 from keyquorum_plugin_api.chain import TransactionState as ChainState
@@ -31,7 +31,9 @@ from keyquorum_plugin_api.errors import ChainError, ChainUnavailable, Expired, O
 BROADCAST_S: Final = 120.0
 """How long an operation waits for a node to take its bytes; the tracker goes on after that."""
 
-_KNOWN: Final = frozenset({ChainState.PENDING, ChainState.INCLUDED, ChainState.CONFIRMED})
+_TEXT_CHARS_MAX: Final = 500
+
+_KNOWN: Final = frozenset({ChainState.PENDING, ChainState.INCLUDED, ChainState.CONFIRMED, ChainState.FAILED})
 _UNDONE: Final = frozenset({ChainState.UNKNOWN, ChainState.PENDING, ChainState.INCLUDED})
 _ENDS: Final = {
     ChainState.CONFIRMED: TransactionState.CONFIRMED,
@@ -70,7 +72,12 @@ class TransactionTracker:
         Raises ``ChainError`` where the node refuses them for good, :class:`OperationFailed` ``outcome-unknown`` where no
         node could be asked for :data:`BROADCAST_S`. The bytes are followed to their end either way.
         """
-        submitted = self.track(transaction)
+        stored = self._transactions.get(transaction.id) or transaction
+        if transaction.id not in self._tracked and not stored.followed:  # it ended before a restart, or meanwhile
+            if stored.error is not None:
+                raise OperationFailed(stored.error.code, stored.error.detail)
+            return stored
+        submitted = self.track(stored)
         try:
             async with asyncio.timeout(BROADCAST_S):
                 return await asyncio.shield(submitted)
@@ -103,6 +110,20 @@ class TransactionTracker:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self, tracked: _Tracked) -> None:
+        """Whoever waits for the transaction learns of every way in which this ends."""
+        try:
+            await self._to_its_end(tracked)
+        except Exception:  # noqa: BLE001 - logged, and told to whoever waits
+            self._log.exception("tracking.failed", transaction_id=tracked.transaction.id)
+            if not tracked.submitted.done():
+                unknown = OperationFailed("outcome-unknown", "the transaction is not followed until the next start")
+                tracked.submitted.set_exception(unknown)
+        finally:
+            self._tracked.pop(tracked.transaction.id, None)
+            if not tracked.submitted.done():
+                tracked.submitted.cancel()
+
+    async def _to_its_end(self, tracked: _Tracked) -> None:
         try:
             if tracked.transaction.state is TransactionState.SIGNED:
                 await self._broadcast_until_known(tracked)
@@ -111,10 +132,6 @@ class TransactionTracker:
             await self._watch_until_ended(tracked)
         except ChainError as refusal:
             await self._end_refused(tracked, refusal)
-        finally:
-            self._tracked.pop(tracked.transaction.id, None)
-            if not tracked.submitted.done():
-                tracked.submitted.cancel()
 
     async def _broadcast_until_known(self, tracked: _Tracked) -> None:
         """Send the same bytes until a node has them; raises the ``ChainError`` with which one refuses them for good."""
@@ -127,13 +144,13 @@ class TransactionTracker:
                 async with adapter_call(chain.chain, "submit", SUBMIT_S):
                     await chain.adapter.submit(signed)
                 break
-            except (ChainUnavailable, OutcomeUnknown):
+            except (ChainUnavailable, OutcomeUnknown, AdapterFailed):
                 pass
-            except ChainError as refusal:
+            except ChainError:
                 status = await self._ask(transaction)
                 if status is not None and status.state in _KNOWN:
                     break
-                if status is not None or isinstance(refusal, Expired) or type(refusal) is not ChainError:
+                if status is not None:  # else nobody can tell whether an earlier try of these bytes is in a block
                     raise
             await asyncio.sleep(pause)
             pause = min(pause * 2, BROADCAST_RETRY_S[1])
@@ -185,7 +202,7 @@ class TransactionTracker:
 
     async def _note(self, tracked: _Tracked, status: TransactionStatus) -> bool:
         """Store what the chain says; whether it is the end."""
-        transaction = tracked.transaction
+        transaction, status = tracked.transaction, _storable(status)
         chain, end = transaction.transfer.chain, _ENDS.get(status.state)
         changes: dict[str, Any] = {
             "confirmations": status.confirmations,
@@ -193,9 +210,10 @@ class TransactionTracker:
             "detail": status.detail,
             "state": end or transaction.state,
             "reversible": end is not None and status.reversible,
+            "error": None,
         }
         if transaction.reversible and status.state in _UNDONE:
-            changes |= {"state": TransactionState.SUBMITTED, "error": None}
+            changes["state"] = TransactionState.SUBMITTED
             self._metrics.reorganised.labels(chain).inc()
             self._log.warning("tracking.reorganised", transaction_id=transaction.id, chain=chain)
         elif end is TransactionState.FAILED:
@@ -227,6 +245,10 @@ class TransactionTracker:
         return None
 
     def _may_broadcast(self, transaction: Transaction) -> bool:
+        """Whether to send bytes that were dropped again: not against a kill, nor against what its client put in its place."""
+        other = self._transactions.replacement(transaction.id)
+        if other is not None and other.raw and (other.followed or other.state is TransactionState.CONFIRMED):
+            return False
         return self._flags.allows(transaction.transfer.chain, tenant_id=transaction.tenant_id, at="broadcast")
 
     def _ready(self, transaction: Transaction) -> ReadyChain:
@@ -238,7 +260,28 @@ class TransactionTracker:
     async def _save(self, tracked: _Tracked, **changes: Any) -> None:
         tracked.transaction = replace(tracked.transaction, updated_ms=time.time_ns() // 1_000_000, **changes)
         save: Callable[[Any], None] = partial(save_transaction, transaction=tracked.transaction)
-        await self._database.write(save)
+        pause = BROADCAST_RETRY_S[0]
+        while True:  # a disk that is full now must not make this state older than what its client was told
+            try:
+                return await self._database.write(save)
+            except StateUnavailable as error:
+                self._log.error("tracking.not_saved", transaction_id=tracked.transaction.id, reason=error.detail)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, BROADCAST_RETRY_S[1])
+
+
+def _storable(status: TransactionStatus) -> TransactionStatus:
+    """A status that can be stored and read again; ``ChainError`` for one whose adapter broke its contract."""
+    texts = (status.block, status.detail)
+    if (
+        not isinstance(status.state, ChainState)
+        or type(status.confirmations) is not int
+        or not 0 <= status.confirmations < 2**63
+        or not all(isinstance(text, str) for text in texts)
+    ):
+        raise ChainError("the adapter's status is not one")
+    block, detail = (text.encode("utf-8", "replace").decode()[:_TEXT_CHARS_MAX] for text in texts)
+    return replace(status, block=block, detail=detail)
 
 
 def _seen(future: "asyncio.Future[Transaction]") -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from keyquorum_gateway.adapter_calls import adapter_call
+from keyquorum_gateway.adapter_calls import BUILD_S, adapter_call
 from keyquorum_gateway.chain_signer import SigningTicket, signing
 from keyquorum_gateway.chains import Chains, ReadyChain
 from keyquorum_gateway.effects import AdapterRefused
@@ -18,7 +18,7 @@ from keyquorum_gateway.flags.chain_flags import ChainFlags
 from keyquorum_gateway.flags.rollout import At
 from keyquorum_gateway.intents import PayloadOrder
 from keyquorum_gateway.operations.building import Builder, discard
-from keyquorum_gateway.operations.ceremony_runner import CeremonyRunner
+from keyquorum_gateway.operations.ceremony_runner import RECOVERY_GRACE_S, CeremonyRunner
 from keyquorum_gateway.operations.engine import LiveOperation, OperationEngine, Outcome, Write
 from keyquorum_gateway.operations.issuing import IntentIssuer
 from keyquorum_gateway.operations.record import OperationState
@@ -96,23 +96,36 @@ class Transfers:
         wallet = live.wallet or (self._wallets.wallet(account.wallet_id, transaction.tenant_id) if account else None)
         if account is None or wallet is None:
             raise OperationFailed("internal", "the transaction's account is gone")
-        found = self._chains.configured(transaction.transfer.chain)
-        if not transaction.raw:  # signed bytes are valid, whatever a flag says: they wait instead of failing
-            at: At = "broadcast" if live.operation.ceremonies or transaction.replaces else "build"
-            self._flags.require(found.chain, tenant_id=wallet.tenant_id, wallet_id=wallet.id, at=at)
-        chain = await found.until_ready(RECOVERY_S if live.recovered else 0)
-        if not live.operation.ceremonies:
-            if live.recovered:
-                raise OperationFailed("interrupted", "the gateway was restarted while the transaction was being built")
-            await self._build(live, chain, account, wallet)
-        if not await self._have_signed(live, chain, account, wallet):
-            return Outcome.AWAITING_INITIATOR
+        if not transaction.raw:  # signed bytes are valid, whatever a flag or a node says: they wait instead of failing
+            chain = await self._usable(live, wallet)
+            if not live.operation.ceremonies:
+                if live.recovered:
+                    raise OperationFailed(
+                        "interrupted", "the gateway was restarted while the transaction was being built"
+                    )
+                await self._build(live, chain, account, wallet)
+            if not await self._have_signed(live, chain, account, wallet):
+                return Outcome.AWAITING_INITIATOR
         if transaction.transfer.submit:
-            await self._hold_while_killed(live, chain.chain, wallet)
+            await self._hold_while_killed(live, transaction.transfer.chain, wallet)
             self._engine.publish(live, "broadcasting")
             live.transaction = await self._tracker.broadcast(self._transaction(live))
             self._engine.publish(live, "submitted", detail=live.transaction.txid)
         return Outcome.DONE
+
+    async def _usable(self, live: LiveOperation, wallet: Wallet) -> ReadyChain:
+        """The transaction's chain. After a restart it must not look as if nothing had happened where parties may have signed."""
+        transaction = self._transaction(live)
+        found = self._chains.configured(transaction.transfer.chain)
+        at: At = "broadcast" if live.operation.ceremonies or transaction.replaces else "build"
+        try:
+            self._flags.require(found.chain, tenant_id=wallet.tenant_id, wallet_id=wallet.id, at=at)
+            return await found.until_ready(RECOVERY_S if live.recovered else 0)
+        except Problem as problem:
+            if live.recovered and any(ceremony.sent for ceremony in live.operation.ceremonies):
+                detail = f"the parties may have signed before the restart, and {problem.detail}"
+                raise OperationFailed("outcome-unknown", detail) from None
+            raise
 
     async def _hold_while_killed(self, live: LiveOperation, chain: str, wallet: Wallet) -> None:
         """Signed bytes of a chain that was switched off stay here until it is switched on again: they are valid, so
@@ -193,8 +206,9 @@ class Transfers:
             store = self._store(live, state=TransactionState.SIGNING, operation_id=live.operation.id)
             return (await self._ceremonies.run(live, ceremony, store)).signatures
 
-        ticket = SigningTicket(unsigned, obtain, shown=transaction.state is TransactionState.SIGNING)
-        signed = await self._through_adapter(chain, ticket)
+        ticket = SigningTicket(unsigned, obtain, shown=ceremony.sent)
+        left_s = max(ceremony.valid_until_ms / 1000 - time.time(), 0)
+        signed = await self._through_adapter(chain, ticket, left_s + RECOVERY_GRACE_S + BUILD_S)
         try:
             expected = chain.codec.codec.combine(unsigned, ticket.signatures)
         except SignatureInvalid:
@@ -207,10 +221,12 @@ class Transfers:
         self._engine.publish(live, "signed", detail=expected.txid)
         await self._engine.persist(live, store)
 
-    async def _through_adapter(self, chain: ReadyChain, ticket: SigningTicket) -> SignedTransaction | None:
+    async def _through_adapter(
+        self, chain: ReadyChain, ticket: SigningTicket, deadline_s: float
+    ) -> SignedTransaction | None:
         """What the adapter returns. Errors of the signing side count as such, whatever the adapter made of them."""
         try:
-            async with adapter_call(chain.chain, "sign", None):
+            async with adapter_call(chain.chain, "sign", deadline_s):
                 with signing(ticket):
                     signed: SignedTransaction | None = await chain.adapter.sign(ticket.approved)
         except (ChainError, SigningError) as error:

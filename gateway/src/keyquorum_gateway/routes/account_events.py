@@ -55,7 +55,7 @@ async def stream_account_events(request: web.Request) -> web.StreamResponse:
         flag = services.flags.rollout(chain.chain)
         return _is_gone(request) or (flag is not None and flag.kill)
 
-    with services.streams:
+    with services.streams.opened(tenant_id):
         async with adapter_call(chain.chain, "health", READ_S):
             await chain.adapter.health()  # an unreachable node is a problem document while it still can be one
         await response.prepare(request)

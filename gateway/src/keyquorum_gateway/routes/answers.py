@@ -1,6 +1,8 @@
 """Writing responses."""
 
+import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -9,6 +11,9 @@ from keyquorum_gateway.models.operations import OperationModel
 from keyquorum_gateway.operations.engine import LiveOperation, OperationEngine
 from keyquorum_gateway.operations.record import OperationState
 from keyquorum_gateway.problems import Problem
+from keyquorum_gateway.state.database import StateUnavailable
+
+_DURABLE_RETRY_S: Final = 0.25
 
 
 def answer(model: BaseModel, *, status: int = 200, location: str = "") -> web.Response:
@@ -36,6 +41,11 @@ async def operation_answer(
         if operation.error is None:
             raise Problem("internal", operation_id=operation.id)
         raise operation.error.problem(operation.id if live.queued else "")
-    if not live.durable:
-        await engine.make_durable(live)
+    while not live.durable:
+        try:
+            await engine.make_durable(live)
+        except StateUnavailable:  # "nothing happened" would be a lie while it runs: it ends now, or becomes durable
+            if await engine.settle(live, _DURABLE_RETRY_S):
+                return await operation_answer(engine, live, 0, made)
+            await asyncio.sleep(_DURABLE_RETRY_S if engine.closing else 0)
     return answer(OperationModel.of(operation), status=202, location=f"/v1/operations/{operation.id}")

@@ -72,7 +72,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
         }
     )
     response.headers.update(request[EXTRA_HEADERS])
-    with streams:
+    with streams.opened(request[PRINCIPAL].tenant_id):
         await response.prepare(request)
         try:
             async for event in request.app[SERVICES].engine.follow(live, after, EVENT_STREAM_HEARTBEAT_S):

@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from keyquorum_gateway.certificates import VerifiedKey
+from keyquorum_gateway.chains import DescribedChain
 from keyquorum_gateway.effects import approve_message, approve_typed_data
 from keyquorum_gateway.models.operations import OperationModel, SignatureModel
 from keyquorum_gateway.models.transactions import CreateSignatureRequest
@@ -15,7 +16,7 @@ from keyquorum_gateway.routes.answers import answer, operation_answer
 from keyquorum_gateway.routes.endpoint import Endpoint, Idempotency, RateClass
 from keyquorum_gateway.routes.requests import parse_body, wait_budget_s
 from keyquorum_gateway.routes.resumption import resumable_ceremonies, resumed_operation
-from keyquorum_gateway.services import CLAIM, PRINCIPAL, SERVICES, Services
+from keyquorum_gateway.services import CLAIM, PRINCIPAL, SERVICES
 from keyquorum_gateway.state.api_keys import Scope
 from keyquorum_gateway.state.wallets import Account, Initiation
 from keyquorum_plugin_api.codec import SignerAccount
@@ -32,10 +33,11 @@ async def create_signature(request: web.Request) -> web.Response:
     key = services.wallets.key(account.key_id) if account else None
     if account is None or wallet is None or key is None:
         raise Problem("not-found", "the tenant has no such account")
+    chain = services.chains.find(account.chain, tenant_id, wallet_id=wallet.id)  # raw bytes may be a transaction of it
     if wanted.raw is not None:
         plan = _raw(account, services.accounts.certified(key), base64.b64decode(wanted.raw))
     else:
-        plan = _explained(services, account, wanted)
+        plan = _explained(chain.described(), account, wanted)
     earlier = resumed_operation(request)
     ceremonies = resumable_ceremonies(earlier)
     if earlier is not None and ceremonies and isinstance(earlier.plan, SignaturePlan):
@@ -76,9 +78,8 @@ def _raw(account: Account, key: VerifiedKey, message: bytes) -> SignaturePlan:
     return SignaturePlan(account.id, message)
 
 
-def _explained(services: Services, account: Account, wanted: CreateSignatureRequest) -> SignaturePlan:
+def _explained(chain: DescribedChain, account: Account, wanted: CreateSignatureRequest) -> SignaturePlan:
     """The chain's own format for messages or documents, approved by decoding it again."""
-    chain = services.chains.find(account.chain, account.tenant_id, wallet_id=account.wallet_id).described()
     signer = SignerAccount(account.address, account.public_key, account.path)
     codec = chain.codec.codec
     if wanted.typed_data is not None:

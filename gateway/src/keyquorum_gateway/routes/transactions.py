@@ -17,7 +17,7 @@ from keyquorum_gateway.models.transactions import (
     TransactionModel,
 )
 from keyquorum_gateway.operations.engine import LiveOperation
-from keyquorum_gateway.operations.record import OperationKind
+from keyquorum_gateway.operations.record import Operation, OperationKind
 from keyquorum_gateway.problems import FieldError, Problem
 from keyquorum_gateway.routes.answers import answer, operation_answer
 from keyquorum_gateway.routes.endpoint import Endpoint, Idempotency, RateClass
@@ -27,6 +27,7 @@ from keyquorum_gateway.services import CLAIM, PRINCIPAL, SERVICES, Services
 from keyquorum_gateway.state.api_keys import Scope
 from keyquorum_gateway.state.transactions import ExternalIdTaken, Purpose, Transaction, TransactionState, Transfer
 from keyquorum_gateway.state.wallets import Account, Initiation, Wallet
+from keyquorum_plugin_api.codec import UnsignedTransaction
 
 
 async def create_transaction(request: web.Request) -> web.Response:
@@ -94,8 +95,9 @@ async def launch_transaction(
         ceremonies=resumable_ceremonies(earlier),
     )
     live.wallet, live.account = wallet, account
+    shown = _shown(earlier, transaction) if not live.operation.ceremonies else transaction.shown if transaction else ()
     begun = _begin(transaction, live, account, transfer, external_id)
-    live.transaction = replace(begun, purpose=purpose, replaces=replaces)
+    live.transaction = replace(begun, purpose=purpose, replaces=replaces, shown=shown)
     services.engine.launch(live)
 
     def made() -> web.Response:
@@ -158,6 +160,10 @@ def _require_replaceable(services: Services, replaced: Transaction, resumed_id: 
     if replaced.state is not TransactionState.SUBMITTED or replaced.unsigned is None or replaced.confirmations:
         raise Problem("not-replaceable", f"the transaction is {replaced.state.value}")
     other = services.transactions.replacement(replaced.id)
+    if other is not None and other.state is TransactionState.FAILED and not other.reversible:
+        other = None  # the node refused it; what comes next has to exclude it all the same
+    running = services.engine.live_transactions()
+    other = next((each for each in running if each.replaces == replaced.id and each.id != resumed_id), other)
     if other is not None and other.id != resumed_id:
         detail = f"transaction {other.id} is in its place"
         raise Problem("already-replaced", detail, extensions={"transaction_id": other.id})
@@ -168,6 +174,16 @@ def _require_unused(services: Services, tenant_id: str, external_id: str | None)
     if taken is not None:
         detail = ExternalIdTaken(taken.id).detail
         raise Problem("external-id-taken", detail, extensions={"transaction_id": taken.id})
+
+
+def _shown(earlier: Operation | None, transaction: Transaction | None) -> tuple[UnsignedTransaction, ...]:
+    """The payloads of earlier tries that parties may have signed. Their intents have expired; what was signed has not, and
+    whoever holds it can broadcast it."""
+    if earlier is None or transaction is None:
+        return ()
+    last = transaction.unsigned
+    sent = last is not None and any(ceremony.sent for ceremony in earlier.ceremonies)
+    return (*transaction.shown, last) if sent and last is not None else transaction.shown
 
 
 def _begin(

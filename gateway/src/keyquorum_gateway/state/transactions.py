@@ -82,6 +82,7 @@ class Transaction:
     error: Failure | None = None
     purpose: Purpose = Purpose.TRANSFER
     replaces: str = ""  # the transaction in whose place this one is
+    shown: tuple[UnsignedTransaction, ...] = ()  # payloads of earlier tries that parties may have signed
     reversible: bool = False  # confirmed or failed, and yet a reorganisation may undo it
 
     @property
@@ -129,6 +130,26 @@ class Transactions:
         """Every transaction whose end on its chain is not known, oldest first."""
         rows = self._database.read("SELECT document FROM transactions WHERE followed = 1 ORDER BY id")
         return tuple(t for t in (_ADAPTER.validate_json(row[0]) for row in rows) if t.followed)
+
+    def rivals(self, transaction: Transaction) -> tuple[UnsignedTransaction, ...]:
+        """Every payload that was built in one place: of what a transaction replaces, directly or not, and of all others that
+        were to replace any of those, whatever became of them."""
+        if not transaction.replaces:
+            return ()
+        root = self.get(transaction.replaces, transaction.tenant_id)
+        while root is not None and root.replaces:
+            root = self.get(root.replaces, transaction.tenant_id)
+        family, reached = [root] if root else [], 0
+        while reached < len(family):
+            rows = self._database.read("SELECT document FROM transactions WHERE replaces = ?", (family[reached].id,))
+            family += [_ADAPTER.validate_json(row[0]) for row in rows]
+            reached += 1
+        others = [member for member in family if member.id != transaction.id]
+        return tuple(
+            unsigned
+            for member in others
+            for unsigned in (*member.shown, *([member.unsigned] if member.unsigned else []))
+        )
 
     def replacement(self, transaction_id: str) -> Transaction | None:
         """The newest transaction in the place of another that was signed or still may be."""
