@@ -139,6 +139,18 @@ async def test_a_later_try_excludes_what_parties_may_have_signed(cell, gateway, 
     assert len({json.loads(payload)["nonce"] for payload in payloads}) == 1
 
 
+async def test_tries_have_an_end(cell, gateway, client, monkeypatch):
+    """Each holds a payload that all later ones are compared with."""
+    monkeypatch.setattr("keyquorum_gateway.routes.transactions._TRIES_MAX", 1)
+    body = await funded(cell, client)
+    cell.double.behaviour.failure = ("quorum-unavailable", True)
+    await failed_and_expired(gateway, client, body)
+    await failed_and_expired(gateway, client, body)
+    again = await client.post("/v1/transactions", body, key="pay")
+    assert (again.status, again.body["code"]) == (502, "outcome-unknown")
+    assert len(cell.double.sign_intents) == 2
+
+
 async def test_a_later_try_that_excludes_nothing_is_not_made(cell, gateway, client, monkeypatch):
     """Where a chain has no replacements, the outcome is unknown, and says so."""
 
@@ -196,6 +208,25 @@ async def test_a_disk_that_is_full_for_a_moment_starts_no_second_payment(cell, g
     await eventually(lambda: not gateway.services.engine.live_count)
     assert not failures
     assert (cell.ledger.builds, len(cell.double.sign_intents), len(cell.ledger.submitted)) == (1, 1, 1)
+
+
+async def test_signatures_that_cannot_be_stored_are_not_nothing(cell, gateway, client, monkeypatch):
+    """They exist: 503 would invite the client to pay again, and the transaction must not stay where it was for ever."""
+    engine = gateway.services.engine
+    persist, failures = engine.persist, [StateUnavailable("no space left on device")]
+
+    async def full_once(live, *writes):
+        if live.transaction is not None and live.transaction.raw and failures:
+            raise failures.pop()
+        await persist(live, *writes)
+
+    monkeypatch.setattr(engine, "persist", full_once)
+    reply = await client.post("/v1/transactions", await funded(cell, client))
+    assert (reply.status, reply.body["code"]) == (502, "outcome-unknown"), reply.body
+    (stored,) = (await client.get("/v1/transactions")).body["items"]
+    assert (stored["state"], stored["error"]["code"]) == ("failed", "outcome-unknown")
+    assert stored["raw"]
+    assert cell.ledger.submitted == []
 
 
 # restarts

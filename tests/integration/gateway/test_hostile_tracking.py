@@ -53,6 +53,20 @@ async def test_a_refusal_counts_only_where_the_chain_can_be_asked(cell, client, 
     await becomes(client, reply.body["id"], "confirmed")
 
 
+async def test_an_answer_that_is_no_status_tells_nothing(cell, client, body, monkeypatch):
+    """Whoever follows goes on."""
+    honest, answers = ToyAdapter.get_status, ["nonsense"]
+
+    async def get_status(adapter, txid, unsigned=None):
+        return answers.pop() if answers else await honest(adapter, txid, unsigned)
+
+    monkeypatch.setattr(ToyAdapter, "get_status", get_status)
+    cell.ledger.submit_errors = [NonceConflict("nonce too low")]
+    reply = await client.post("/v1/transactions", body)
+    assert reply.status == 201, reply.body
+    await becomes(client, reply.body["id"], "confirmed")
+
+
 async def test_an_adapter_that_crashes_while_it_submits_ends_nothing(cell, client, body):
     """It may have sent the bytes before."""
     cell.ledger.submit_errors = [RuntimeError("a bug")]

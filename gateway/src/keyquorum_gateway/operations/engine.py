@@ -174,11 +174,6 @@ class OperationEngine:
         return tuple(live.transaction for live in running if live.transaction is not None)
 
     @property
-    def closing(self) -> bool:
-        """Whether the process is about to end."""
-        return self._closing
-
-    @property
     def live_count(self) -> int:
         """Operations in memory: those that have not ended, or whose end is not stored yet."""
         return len(self._live)

@@ -241,7 +241,7 @@ class TransactionTracker:
         with suppress(ChainError):
             chain = self._ready(transaction)
             async with adapter_call(chain.chain, "get_status", READ_S):
-                return await chain.adapter.get_status(transaction.txid, transaction.unsigned)
+                return _storable(await chain.adapter.get_status(transaction.txid, transaction.unsigned))
         return None
 
     def _may_broadcast(self, transaction: Transaction) -> bool:
@@ -272,6 +272,8 @@ class TransactionTracker:
 
 def _storable(status: TransactionStatus) -> TransactionStatus:
     """A status that can be stored and read again; ``ChainError`` for one whose adapter broke its contract."""
+    if not isinstance(status, TransactionStatus):
+        raise ChainError("the adapter's status is not one")
     texts = (status.block, status.detail)
     if (
         not isinstance(status.state, ChainState)

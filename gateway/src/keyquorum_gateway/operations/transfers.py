@@ -24,6 +24,7 @@ from keyquorum_gateway.operations.issuing import IntentIssuer
 from keyquorum_gateway.operations.record import OperationState
 from keyquorum_gateway.operations.tracking import TransactionTracker
 from keyquorum_gateway.problems import Failure, OperationFailed, Problem
+from keyquorum_gateway.state.database import StateUnavailable
 from keyquorum_gateway.state.transactions import Transaction, Transactions, TransactionState, save_transaction
 from keyquorum_gateway.state.wallets import Account, Wallet, Wallets
 from keyquorum_gateway.telemetry import Metrics
@@ -132,7 +133,8 @@ class Transfers:
         nobody is told that the transfer will not happen."""
         if not self._flags.allows(chain, tenant_id=wallet.tenant_id, wallet_id=wallet.id, at="broadcast"):
             self._engine.publish(live, "held", detail=f"{chain} is switched off; the signed bytes wait")
-            await self._engine.persist(live)
+            with suppress(StateUnavailable):  # what waits is stored; that it waits is known again after a restart
+                await self._engine.persist(live)
             await self._flags.until_allowed(chain, tenant_id=wallet.tenant_id, wallet_id=wallet.id)
 
     def belongings(self, live: LiveOperation) -> tuple[Write, ...]:
@@ -150,7 +152,8 @@ class Transfers:
                 await discard(chain.adapter, transaction.unsigned)
         if transaction.state in (TransactionState.EXPIRED, TransactionState.FAILED):
             return None
-        if transaction.raw:
+        stored = self._transactions.get(transaction.id)
+        if stored is not None and stored.raw:
             return None
         return self._store(live, state=TransactionState.FAILED, error=failure)
 
@@ -219,7 +222,10 @@ class Transfers:
             raise AdapterRefused("the adapter made other bytes of the signatures than the codec")
         store = self._store(live, state=TransactionState.SIGNED, raw=expected.raw, txid=expected.txid)
         self._engine.publish(live, "signed", detail=expected.txid)
-        await self._engine.persist(live, store)
+        try:
+            await self._engine.persist(live, store)
+        except StateUnavailable as error:
+            raise OperationFailed("outcome-unknown", f"signed, but not stored: {error.detail}") from None
 
     async def _through_adapter(
         self, chain: ReadyChain, ticket: SigningTicket, deadline_s: float

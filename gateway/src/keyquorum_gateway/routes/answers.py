@@ -45,7 +45,7 @@ async def operation_answer(
         try:
             await engine.make_durable(live)
         except StateUnavailable:  # "nothing happened" would be a lie while it runs: it ends now, or becomes durable
-            if await engine.settle(live, _DURABLE_RETRY_S):
+            await asyncio.sleep(_DURABLE_RETRY_S)
+            if live.settled:
                 return await operation_answer(engine, live, 0, made)
-            await asyncio.sleep(_DURABLE_RETRY_S if engine.closing else 0)
     return answer(OperationModel.of(operation), status=202, location=f"/v1/operations/{operation.id}")

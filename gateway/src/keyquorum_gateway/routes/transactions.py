@@ -29,6 +29,8 @@ from keyquorum_gateway.state.transactions import ExternalIdTaken, Purpose, Trans
 from keyquorum_gateway.state.wallets import Account, Initiation, Wallet
 from keyquorum_plugin_api.codec import UnsignedTransaction
 
+_TRIES_MAX: Final = 16
+
 
 async def create_transaction(request: web.Request) -> web.Response:
     """Build, have it signed, broadcast; 202 with the intent to sign where the client initiates."""
@@ -84,6 +86,8 @@ async def launch_transaction(
     if client:
         services.engine.require_room_to_wait(tenant_id)
     transaction_id = transaction.id if transaction else new_identifier(TRANSACTION)
+    ceremonies = resumable_ceremonies(earlier)
+    shown = _shown(earlier, transaction, resumes=bool(ceremonies))
     live = services.engine.open(
         OperationKind.TRANSACTION,
         tenant_id,
@@ -92,10 +96,9 @@ async def launch_transaction(
         account_id=account.id,
         transaction_id=transaction_id,
         client_initiated=client,
-        ceremonies=resumable_ceremonies(earlier),
+        ceremonies=ceremonies,
     )
     live.wallet, live.account = wallet, account
-    shown = _shown(earlier, transaction) if not live.operation.ceremonies else transaction.shown if transaction else ()
     begun = _begin(transaction, live, account, transfer, external_id)
     live.transaction = replace(begun, purpose=purpose, replaces=replaces, shown=shown)
     services.engine.launch(live)
@@ -176,14 +179,19 @@ def _require_unused(services: Services, tenant_id: str, external_id: str | None)
         raise Problem("external-id-taken", detail, extensions={"transaction_id": taken.id})
 
 
-def _shown(earlier: Operation | None, transaction: Transaction | None) -> tuple[UnsignedTransaction, ...]:
-    """The payloads of earlier tries that parties may have signed. Their intents have expired; what was signed has not, and
-    whoever holds it can broadcast it."""
+def _shown(
+    earlier: Operation | None, transaction: Transaction | None, *, resumes: bool
+) -> tuple[UnsignedTransaction, ...]:
+    """The payloads of earlier tries that parties may have signed and that the next one has to exclude. Their intents have
+    expired; what was signed has not, and whoever holds it can broadcast it."""
     if earlier is None or transaction is None:
         return ()
     last = transaction.unsigned
-    sent = last is not None and any(ceremony.sent for ceremony in earlier.ceremonies)
-    return (*transaction.shown, last) if sent and last is not None else transaction.shown
+    if resumes or last is None or not any(ceremony.sent for ceremony in earlier.ceremonies):
+        return transaction.shown
+    if len(transaction.shown) >= _TRIES_MAX:
+        raise Problem("outcome-unknown", "too many earlier tries may have been signed", operation_id=earlier.id)
+    return (*transaction.shown, last)
 
 
 def _begin(
