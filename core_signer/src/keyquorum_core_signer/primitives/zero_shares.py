@@ -6,20 +6,29 @@ seed they are random otherwise.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from keyquorum_core_signer.groups.ciphersuite import Group, Scalar
 from keyquorum_core_signer.primitives.transcript import challenge, digest
+from keyquorum_core_signer.wire.codec import Bytes32
 
 _TAG: Final = "keyquorum/zero-shares/v1"
 
 
-def commitment(place: bytes, party: int, contribution: bytes) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """One party's part of a pair's seed."""
+
+    value: Bytes32 = field(repr=False)
+
+
+def commitment(place: bytes, party: int, contribution: Contribution) -> bytes:
     """The hash by which a party commits to its 32 uniform bytes."""
     return digest(f"{_TAG}/commitment", place, party, contribution)
 
 
-def pair_seed(place: bytes, lower: bytes, higher: bytes) -> bytes:
+def pair_seed(place: bytes, lower: Contribution, higher: Contribution) -> bytes:
     """32 bytes from the contributions of the parties with the lower and the higher index."""
     return digest(f"{_TAG}/seed", place, lower, higher)
 

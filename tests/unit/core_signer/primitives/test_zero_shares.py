@@ -3,11 +3,15 @@
 import pytest
 
 from keyquorum_core_signer.groups.secp256k1 import SECP256K1
-from keyquorum_core_signer.primitives.zero_shares import commitment, pair_seed, zero_share
+from keyquorum_core_signer.primitives.zero_shares import Contribution, commitment, pair_seed, zero_share
+
+
+def part(value):
+    return Contribution(bytes([value]) * 32)
 
 
 def seeds(me, parties):
-    return {j: pair_seed(b"pair", bytes([min(me, j)]), bytes([max(me, j)])) for j in parties if j != me}
+    return {j: pair_seed(b"pair", part(min(me, j)), part(max(me, j))) for j in parties if j != me}
 
 
 @pytest.mark.parametrize("parties", [(1, 2), (2, 7), (1, 2, 3), (1, 3, 5, 60)])
@@ -30,7 +34,12 @@ def test_each_place_has_its_own():
 
 def test_commitments_bind_party_place_and_contribution():
     """A commitment is nobody else's, and the order of contributions matters to the seed."""
-    made = {commitment(place, party, part) for place in (b"a", b"b") for party in (1, 2) for part in (b"x", b"y")}
+    made = {commitment(place, party, part(value)) for place in (b"a", b"b") for party in (1, 2) for value in (1, 2)}
     assert len(made) == 8
-    assert pair_seed(b"p", b"x", b"y") != pair_seed(b"p", b"y", b"x")
-    assert pair_seed(b"p", b"x", b"y") != pair_seed(b"r", b"x", b"y")
+    assert pair_seed(b"p", part(1), part(2)) != pair_seed(b"p", part(2), part(1))
+    assert pair_seed(b"p", part(1), part(2)) != pair_seed(b"r", part(1), part(2))
+
+
+def test_a_contribution_does_not_show():
+    """Whoever knows both knows every share of zero of the pair."""
+    assert repr(part(7)) == "Contribution()"

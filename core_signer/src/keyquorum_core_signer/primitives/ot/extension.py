@@ -12,7 +12,7 @@ probability one half. Who catches it must destroy Delta.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hmac import compare_digest
 from typing import Annotated, Final, TypeAlias
@@ -95,6 +95,11 @@ def bits_of(data: bytes) -> tuple[int, ...]:
     return tuple(byte >> k & 1 for byte in data for k in range(8))
 
 
+def packed(bits: Sequence[int]) -> bytes:
+    """Inverse of :func:`bits_of`."""
+    return bytes(sum(bits[8 * i + k] << k for k in range(8)) for i in range(len(bits) // 8))
+
+
 def receive(seeds: ReceiverSeeds, place: bytes, rng: Rng) -> tuple[ReceivedRows, ExtensionMessage]:
     """Draw random choices and extend. ``place`` is the digest of session, pair and direction; it never repeats."""
     nonce = rng(32)
@@ -110,7 +115,7 @@ def receive(seeds: ReceiverSeeds, place: bytes, rng: Rng) -> tuple[ReceivedRows,
     masks = b"".join(row.to_bytes(STRIDE_BYTES, "little") for row in joined[TRANSFERS:])
     product = to_bytes(R.times(joined[:TRANSFERS]) ^ integer(masks), CHECK_ROWS * STRIDE_BYTES)
     t_hat = b"".join(product[at : at + ROW_BYTES] for at in range(0, len(product), STRIDE_BYTES))
-    x_hat = _packed(product[ROW_BYTES::STRIDE_BYTES])
+    x_hat = packed(product[ROW_BYTES::STRIDE_BYTES])
     received = ReceivedRows(x[:CHOICE_BYTES], rows[: TRANSFERS * ROW_BYTES])
     return received, ExtensionMessage(nonce, u, x_hat, t_hat)
 
@@ -165,8 +170,3 @@ def _random_matrix(place: bytes, nonce: bytes, u: bytes) -> RandomMatrix:
 def _spread(rows: bytes) -> bytes:
     """Rows of 16 bytes, ``STRIDE_BYTES`` apart."""
     return b"".join(rows[at : at + ROW_BYTES] + b"\x00" for at in range(0, len(rows), ROW_BYTES))
-
-
-def _packed(bits: bytes) -> bytes:
-    """Inverse of :func:`bits_of`, from one byte per bit."""
-    return bytes(sum(bits[8 * i + k] << k for k in range(8)) for i in range(len(bits) // 8))

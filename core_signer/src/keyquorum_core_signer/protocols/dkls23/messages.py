@@ -6,6 +6,7 @@ from keyquorum_core_signer.groups.ciphersuite import Point, Scalar
 from keyquorum_core_signer.primitives.ot.endemic import TransferAnswer, TransferRequest
 from keyquorum_core_signer.primitives.ot.extension import ExtensionMessage
 from keyquorum_core_signer.primitives.rvole import MultiplicationMessage
+from keyquorum_core_signer.primitives.zero_shares import Contribution
 from keyquorum_core_signer.wire.codec import Bytes32
 
 
@@ -22,7 +23,7 @@ class PairRequest:
 class PairAnswer:
     """Pairing, round 2: the part of the seed, and the answer to the peer's choices. The seed makes it private."""
 
-    contribution: Bytes32
+    contribution: Contribution
     answer: TransferAnswer
 
 

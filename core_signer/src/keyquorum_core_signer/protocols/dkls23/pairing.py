@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from keyquorum_core_signer.groups.ciphersuite import Group
 from keyquorum_core_signer.groups.suites import Suite
 from keyquorum_core_signer.primitives.hedging import hedged
 from keyquorum_core_signer.primitives.ot import endemic
@@ -11,9 +12,10 @@ from keyquorum_core_signer.primitives.ot.extension import (
     ReceiverSeeds,
     SenderSeeds,
     bits_of,
+    packed,
 )
 from keyquorum_core_signer.primitives.transcript import digest
-from keyquorum_core_signer.primitives.zero_shares import commitment, pair_seed
+from keyquorum_core_signer.primitives.zero_shares import Contribution, commitment, pair_seed
 from keyquorum_core_signer.protocols.context import bind
 from keyquorum_core_signer.protocols.dkls23.errors import Desync
 from keyquorum_core_signer.protocols.dkls23.messages import PairAnswer, PairConfirmation, PairRequest
@@ -38,9 +40,8 @@ def pair(ctx: Context, suite: Suite, generation: int, rng: Rng) -> Rounds[PairSe
     draw = hedged(rng, place, me)
 
     # Round 1. We are the receiver of the base transfers whose extension we send: the choices are Delta.
-    delta = draw(ROW_BYTES)
-    receiving = endemic.receive(group, _direction(place, me, peer), bits_of(delta), draw)
-    contribution = draw(32)
+    receiving = endemic.receive(group, _direction(place, me, peer), bits_of(draw(ROW_BYTES)), draw)
+    contribution = Contribution(draw(32))
     opened = PairRequest(generation, commitment(place, me, contribution), receiving.request)
     inbox = yield from exchange(ctx, to_each={peer: opened})
     theirs: PairRequest = inbox.private[peer]
@@ -48,12 +49,10 @@ def pair(ctx: Context, suite: Suite, generation: int, rng: Rng) -> Rounds[PairSe
         raise Desync(((peer, ("generation",)),))
 
     # Round 2. Answer the peer's choices, and open our part of the seed.
-    try:
-        pairs, answer = endemic.send(group, _direction(place, peer, me), BASE_TRANSFERS, theirs.request, draw)
-    except endemic.InvalidTransfer:
-        answer = None
-    if answer is None:
+    sending = _answer(group, _direction(place, peer, me), theirs.request, draw)
+    if sending is None:
         raise ProtocolAbort("request of the base transfers", (peer,))
+    receiver, answer = sending
     answered = PairAnswer(contribution, answer)
     inbox = yield from exchange(ctx, to_each={peer: answered})
     reply: PairAnswer = inbox.private[peer]
@@ -68,11 +67,11 @@ def pair(ctx: Context, suite: Suite, generation: int, rng: Rng) -> Rounds[PairSe
         peer=peer,
         generation=generation,
         id=digest("keyquorum/dkls23-pair/v1/id", place, shown),
-        sender=SenderSeeds(delta, receiving.keys(reply.answer)),
-        receiver=ReceiverSeeds(pairs),
+        sender=SenderSeeds(packed(receiving.choices), receiving.keys(reply.answer)),
+        receiver=receiver,
         zero_seed=pair_seed(place, first[1].contribution, second[1].contribution),
     )
-    del receiving, pairs
+    del receiving, receiver, sending
     yield from checkpoint(setup)
     confirmation = digest("keyquorum/dkls23-pair/v1/confirmation", setup.id, setup.zero_seed)
     inbox = yield from exchange(ctx, to_each={peer: PairConfirmation(confirmation)})
@@ -83,3 +82,14 @@ def pair(ctx: Context, suite: Suite, generation: int, rng: Rng) -> Rounds[PairSe
 
 def _direction(place: bytes, alice: PartyId, bob: PartyId) -> bytes:
     return digest("keyquorum/dkls23-pair/v1/direction", place, alice, bob)
+
+
+def _answer(
+    group: Group, place: bytes, request: endemic.TransferRequest, draw: Rng
+) -> tuple[ReceiverSeeds, endemic.TransferAnswer] | None:
+    """The keys that the peer chose from, and the answer to its choices; ``None`` for a malformed request."""
+    try:
+        pairs, answer = endemic.send(group, place, BASE_TRANSFERS, request, draw)
+    except endemic.InvalidTransfer:
+        return None
+    return ReceiverSeeds(pairs), answer
