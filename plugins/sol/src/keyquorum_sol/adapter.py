@@ -270,16 +270,17 @@ class SolanaAdapter(ChainAdapter):
 
     async def _pause(self, changed: asyncio.Event) -> None:
         """Wait until something may have changed."""
-        waits = {
-            asyncio.ensure_future(changed.wait()),
-            asyncio.ensure_future(self.context.clock.sleep(self._config.poll_interval_s)),
-        }
+
+        def wake(_: object) -> None:
+            changed.set()
+
+        poll = asyncio.ensure_future(self.context.clock.sleep(self._config.poll_interval_s))
+        poll.add_done_callback(wake)
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await changed.wait()
         finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            poll.remove_done_callback(wake)
+            poll.cancel()
 
     async def _lifetime(self, submission: Submission) -> Lifetime | None:
         """Until when the transaction may be included: known if it was built here, learnt from its first sight if not."""

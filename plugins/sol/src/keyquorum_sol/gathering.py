@@ -5,7 +5,7 @@ questions that have not left yet are joined.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from keyquorum_plugin_api.errors import ChainUnavailable
@@ -22,7 +22,7 @@ class Gatherer(Generic[K, V]):
     def __init__(self, ask: Callable[[list[K]], Awaitable[Mapping[K, V]]], *, keys_max: int) -> None:
         self._ask = ask
         self._keys_max = keys_max
-        self._waiting: dict[K, asyncio.Future[V]] = {}
+        self._waiting: dict[K, list[asyncio.Future[V]]] = {}  # one for each caller, who may go
         self._under_way: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -33,19 +33,11 @@ class Gatherer(Generic[K, V]):
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._leave)
+        wanted: list[asyncio.Future[V]] = []
         for key in keys:
-            if key not in self._waiting:
-                self._waiting[key] = loop.create_future()
-        wanted = [self._waiting[key] for key in keys]
-        found = await asyncio.gather(*map(asyncio.shield, wanted), return_exceptions=True)
-        values: list[V] = []
-        for value in found:
-            if isinstance(value, asyncio.CancelledError):
-                raise ChainUnavailable("the adapter is closed")
-            if isinstance(value, BaseException):
-                raise value
-            values.append(value)
-        return values
+            wanted.append(loop.create_future())
+            self._waiting.setdefault(key, []).append(wanted[-1])
+        return [await future for future in wanted]
 
     async def close(self) -> None:
         """End what is under way, and what waits."""
@@ -54,8 +46,7 @@ class Gatherer(Generic[K, V]):
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
-        for future in self._waiting.values():
-            future.cancel()
+        _fail(self._waiting, "the adapter is closed")
         self._waiting.clear()
 
     def _leave(self) -> None:
@@ -71,16 +62,22 @@ class Gatherer(Generic[K, V]):
         self._under_way.discard(task)
         self._leave()
 
-    async def _fetch(self, asked: dict[K, asyncio.Future[V]]) -> None:
+    async def _fetch(self, asked: dict[K, list[asyncio.Future[V]]]) -> None:
         try:
             values = await self._ask(list(asked))
+            for key, futures in asked.items():
+                for future in futures:
+                    if not future.done():
+                        future.set_result(values[key])
         except ChainUnavailable as error:
-            for future in asked.values():
-                future.set_exception(ChainUnavailable(error.detail))
-                future.exception()  # whoever asked may have gone
-        else:
-            for key, future in asked.items():
-                future.set_result(values[key])
+            _fail(asked, error.detail)
         finally:
-            for future in asked.values():
-                future.cancel()  # nothing but for those that have no answer
+            _fail(asked, "the adapter is closed")  # nothing but for those that have no answer
+
+
+def _fail(asked: Mapping[K, Iterable[asyncio.Future[V]]], detail: str) -> None:
+    for futures in asked.values():
+        for future in futures:
+            if not future.done():
+                future.set_exception(ChainUnavailable(detail))
+                future.exception()  # whoever asked may wait for another one, or have gone

@@ -8,6 +8,7 @@ import asyncio
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -124,10 +125,11 @@ class Connection:
         self._ledger.observers.append(self._changed.set)
         publisher = asyncio.create_task(self._publish())
         try:
-            async for message in self._socket:
-                if message.type is WSMsgType.TEXT:
-                    await self._socket.send_json(self._answer(message.data))
-                    self._changed.set()  # a subscription may have news at once
+            with suppress(ConnectionResetError):  # the client is gone before it was answered
+                async for message in self._socket:
+                    if message.type is WSMsgType.TEXT:
+                        await self._socket.send_json(self._answer(message.data))
+                        self._changed.set()  # a subscription may have news at once
         finally:
             self._ledger.observers.remove(self._changed.set)
             publisher.cancel()
