@@ -1,6 +1,7 @@
 """Accounts: addresses that the parties attested and that the codec installed here derives as well."""
 
 import time
+from collections import Counter
 
 from keyquorum_gateway.bounds import CERTIFIED_KEYS_MAX
 from keyquorum_gateway.certificates import (
@@ -32,6 +33,7 @@ class AccountBook:
         self._roster = roster
         self._metrics = metrics
         self._certified: dict[str, VerifiedKey] = {}
+        self._opening: Counter[tuple[str, str]] = Counter()  # wallet and chain of what is being attested now
 
     async def open(self, wallet: Wallet, chain: DescribedChain, position: int) -> Account:
         """The account at a position, made if there is none.
@@ -43,6 +45,13 @@ class AccountBook:
             return existing
         key = self.key_for(wallet, chain)
         self._require_one_chain(wallet, chain, key)
+        self._opening[wallet.id, chain.chain] += 1
+        try:
+            return await self._make(wallet, chain, key, position)
+        finally:
+            self._opening -= Counter([(wallet.id, chain.chain)])  # keeps nothing at zero
+
+    async def _make(self, wallet: Wallet, chain: DescribedChain, key: WalletKey, position: int) -> Account:
         path = (position,) if position else ()
         codec = chain.codec.codec
         signed = await self._client.attest_address(key.id, path, chain.chain, codec.name)
@@ -87,6 +96,7 @@ class AccountBook:
         if codec.payload_names_chain:
             return
         named = {account.chain for account in self._wallets.accounts_of(wallet.id)} | set(wallet.chains)
+        named |= {name for wallet_id, name in self._opening if wallet_id == wallet.id}
         named |= {limit.asset.partition("/")[0] for limit in self.certified(key).policy.limits}
         others = sorted(name for name in named - {chain.chain} if name.startswith(f"{codec.namespace}:"))
         if others:

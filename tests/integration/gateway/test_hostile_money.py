@@ -353,3 +353,21 @@ async def test_raw_bytes_are_not_signed_for_a_killed_chain(cell, tmp_path):
         await eventually(killed, 10)
         reply = await client.post("/v1/signatures", body)
     assert (reply.status, reply.body["code"]) == (403, "chain-not-enabled")
+
+
+# chains
+
+
+async def test_two_accounts_at_once_do_not_mix_chains(cell, monkeypatch):
+    """A payload that names no chain would be valid on both: neither request sees the other's account yet."""
+    monkeypatch.setattr("toychain.codec.ToyCodec.payload_names_chain", False)
+    text = cell.config_file.read_text()
+    table = text[text.index('[chains."toy:main"]') :]
+    cell.config_file.write_text(text + "\n" + table.replace(CHAIN, "toy:test"))
+    async with serving(cell) as (_, client):
+        wallet = await client.wallet(chains=[], schemes=["eddsa_ed25519"], policy={"limits": []})
+        path = f"/v1/wallets/{wallet['id']}/accounts"
+        replies = await asyncio.gather(*(client.post(path, {"chain": chain}) for chain in (CHAIN, "toy:test")))
+        assert sorted(reply.status for reply in replies) == [201, 422], [reply.body for reply in replies]
+        again = await asyncio.gather(*(client.post(path, {"chain": chain}) for chain in (CHAIN, "toy:test")))
+        assert sorted(reply.status for reply in again) == [201, 422]

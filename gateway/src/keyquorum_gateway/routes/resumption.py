@@ -2,6 +2,7 @@
 
 Whoever said that nothing happened is not trusted to be right: a coordinator may have kept the signatures. As long as an
 intent can be carried out, only that same intent is sent; a new one is made only when the old one has expired everywhere.
+A signature does not expire with its intent: the payload of a new intent has to exclude that of every earlier one.
 """
 
 import copy
