@@ -8,8 +8,10 @@ import pytest
 from keyquorum_core_signer.groups.suites import ECDSA
 from keyquorum_core_signer.protocols import context
 from keyquorum_core_signer.protocols.dkls23 import presign, sign
+from keyquorum_core_signer.protocols.dkls23.messages import PresignOpening
 from keyquorum_core_signer.protocols.dkls23.presign import PendingChecks
 from keyquorum_core_signer.protocols.errors import ProtocolMisuse
+from keyquorum_core_signer.protocols.messages import codec_for
 from keyquorum_core_signer.protocols.rounds import PartyId
 from support.committee import COMMITTEES, run, shares_of
 from support.committee import context as committee_context
@@ -148,6 +150,25 @@ def test_checks_are_announced_before_they_run():
         (pending,) = state.checkpoints
         assert isinstance(pending, PendingChecks)
         assert dict(pending.pairs) == {j: dealt_setup(party, j).id for j in (1, 2, 3) if j != party}
+
+
+def test_a_generator_that_repeats_or_is_known():
+    """A stuck generator, the same at all parties and in all sessions, still gives every party and session its own nonce."""
+    commitments, openings = set(), set()
+    for session in (b"\x01" * 32, b"\x02" * 32):
+        programs = {}
+        for share in signers():
+            ctx = committee_context(ECDSA, presign.PROTOCOL, share.party, (1, 2, 3), 2, session_id=session)
+            setups = setups_of(share.party, (1, 2, 3))
+            programs[share.party] = presign.presign(ctx, ECDSA, share, PATH, setups=setups, rng=bytes)
+        simulator = run(ECDSA, programs)
+        assert len(simulator.results) == 3
+        for packet in simulator.sent:
+            if not packet.private and packet.round == 2:
+                openings.add(codec_for(ECDSA).decode(PresignOpening, packet.payload).R)
+            elif not packet.private:
+                commitments.add(packet.payload)
+    assert len(openings) == len(commitments) == 6
 
 
 def test_misuse():

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 
@@ -68,10 +69,8 @@ def alter(message, field):
     value = getattr(message, field)
     if field == "eta":
         return replace(message, eta=value + SECP256K1.scalar(1))
-    return [
-        replace(message, **{field: value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :]})
-        for at in (0, len(value) // 3)
-    ][-1]
+    at = len(value) // 3
+    return replace(message, **{field: value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :]})
 
 
 @pytest.mark.parametrize("field", ["masked", "eta", "mu"])
@@ -110,6 +109,29 @@ def test_selective_failure(transfer, right):
     d = bob.finish(second)
     off = c[0] + d[0] - SECP256K1.scalar(5) * bob.b
     assert off.value == beta * int(rvole._gadget(SECP256K1, GADGET)[transfer])
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_coefficients_come_after_the_masked_inputs(which):
+    """An Alice that knew theta beforehand would balance her error with the check input and need no guess at all."""
+    bob, first = begun()
+    transfer = [j for j, bit in enumerate(bits_of(bob.received.choices)) if bit][which]
+    pack, calls = rvole._pack, []
+
+    def balanced(values):
+        calls.append(len(values))
+        if len(calls) > 1:
+            return pack(values)
+        theta, _ = rvole._theta(SECP256K1, PLACE, rvole._transcript(first), pack(values))
+        values = list(values)
+        values[3 * transfer] = (values[3 * transfer] + 1) % q
+        values[3 * transfer + 2] = (values[3 * transfer + 2] - theta) % q
+        return pack(values)
+
+    with mock.patch.object(rvole, "_pack", balanced):
+        _, second = answered(first)
+    with pytest.raises(InconsistentInputs):
+        bob.finish(second)
 
 
 def test_messages_of_other_places_are_refused():
