@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from bench import adapters, channel, protocols, served, store
+from bench import adapters, channel, dkls23, protocols, served, store
 from bench.rows import Row
 
 STATE = ROOT / "build/bench-state"  # beside the sources: a temporary folder may be memory
@@ -22,6 +22,7 @@ def main() -> int:
     groups: dict[str, Callable[[float], list[Row]]] = {
         "served": lambda scale: served.rows(STATE, scale),
         "protocols": protocols.rows,
+        "dkls23": dkls23.rows,
         "channel": channel.rows,
         "adapters": lambda scale: adapters.rows(STATE / "adapters", scale),
         "store": lambda scale: store.rows(STATE / "store", scale),

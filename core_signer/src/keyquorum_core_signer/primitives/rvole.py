@@ -20,6 +20,7 @@ import gmpy2
 
 from keyquorum_core_signer.groups.ciphersuite import Group, Scalar
 from keyquorum_core_signer.primitives.ot import extension
+from keyquorum_core_signer.primitives.ot.bits import join, split, to_bytes
 from keyquorum_core_signer.primitives.ot.extension import (
     TRANSFERS,
     ExtensionMessage,
@@ -72,11 +73,11 @@ class Bob:
         """d_k for each of Alice's inputs; :class:`InconsistentInputs` if the check fails."""
         q = gmpy2.mpz(self.group.order)
         g = _gadget(self.group, self.gadget)
-        a_masked = _unpack(message.masked, _SCALAR_BITS)
+        a_masked = split(message.masked, _SCALAR_BITS)
         if max(a_masked) >= q:
             raise InconsistentInputs("a masked input is not below the group order")
         beta = extension.bits_of(self.received.choices)
-        gamma = _unpack(extension.hashed(self.received.rows, self.place, _WIDTH * _WIDE_BITS // 8), _WIDE_BITS)
+        gamma = split(extension.hashed(self.received.rows, self.place, _WIDTH * _WIDE_BITS // 8), _WIDE_BITS)
 
         # d_{j,k} = gamma_{j,k} + beta_j * a~_{j,k}
         d = [
@@ -119,7 +120,7 @@ def multiply(
     g = _gadget(group, gadget)
     sent = extension.send(seeds, place, message)
     zeros, ones = (
-        _unpack(extension.hashed(rows, place, _WIDTH * _WIDE_BITS // 8), _WIDE_BITS) for rows in (sent.zeros, sent.ones)
+        split(extension.hashed(rows, place, _WIDTH * _WIDE_BITS // 8), _WIDE_BITS) for rows in (sent.zeros, sent.ones)
     )
     # a~_{j,k} = alpha0_{j,k} - alpha1_{j,k} + a_k, with a random check input for the last k. Bob, who holds gamma =
     # alpha_beta, is to find alpha0 + beta * a.
@@ -138,7 +139,7 @@ def multiply(
 def _gadget(group: Group, gadget: bytes) -> tuple[Any, ...]:
     """g, 512 scalars."""
     stream = hashlib.shake_128(digest(f"{_TAG}/gadget", group.name, gadget)).digest(TRANSFERS * _WIDE_BITS // 8)
-    return tuple(value % group.order for value in _unpack(stream, _WIDE_BITS))
+    return tuple(value % group.order for value in split(stream, _WIDE_BITS))
 
 
 def _transcript(message: ExtensionMessage) -> bytes:
@@ -158,10 +159,4 @@ def _mu_hash(place: bytes, mu: list[Any]) -> bytes:
 
 def _pack(values: list[Any]) -> bytes:
     """32 bytes each, little-endian, for values below 2^256."""
-    return bytes(gmpy2.pack(values, _SCALAR_BITS).to_bytes(len(values) * _SCALAR_BITS // 8, "little"))
-
-
-def _unpack(data: bytes, bits: int) -> list[Any]:
-    """Integers of ``bits`` bits each, little-endian."""
-    values: list[Any] = gmpy2.unpack(gmpy2.mpz.from_bytes(data, "little"), bits)
-    return values + [gmpy2.mpz(0)] * (len(data) * 8 // bits - len(values))
+    return to_bytes(join(values, _SCALAR_BITS), len(values) * _SCALAR_BITS // 8)

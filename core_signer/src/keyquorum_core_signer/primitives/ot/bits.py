@@ -5,14 +5,14 @@ are the rows one after another. Operations on whole matrices take microseconds w
 """
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
 import gmpy2
 
 SIDE: Final = 128  # rows of a matrix that is transposed; also of the random matrix
-_STRIDE: Final = SIDE + 8  # bits of a row of a product: a row of the other factor, one more bit, and whole bytes
-STRIDE_BYTES: Final = _STRIDE // 8
+STRIDE: Final = SIDE + 8  # bits of a row of a product: a row of the other factor, one more bit, and whole bytes
 
 
 def integer(data: bytes) -> Any:
@@ -23,6 +23,17 @@ def integer(data: bytes) -> Any:
 def to_bytes(matrix: Any, length: int) -> bytes:
     """Inverse of :func:`integer`."""
     return bytes(matrix.to_bytes(length, "little"))
+
+
+def split(data: bytes, bits: int) -> list[Any]:
+    """Rows of ``bits`` bits each, as integers."""
+    rows: list[Any] = gmpy2.unpack(integer(data), bits)
+    return rows + [gmpy2.mpz(0)] * (len(data) * 8 // bits - len(rows))
+
+
+def join(rows: Sequence[Any], bits: int) -> Any:
+    """The matrix of rows that are integers below 2^``bits``."""
+    return gmpy2.pack(list(rows), bits)
 
 
 def transpose(data: bytes) -> bytes:
@@ -57,26 +68,28 @@ def _exchanges(row_bytes: int) -> tuple[tuple[int, Any], ...]:
 class RandomMatrix:
     """A uniformly random matrix R of 128 rows, drawn from a seed; it multiplies matrices of up to 129 columns.
 
-    Column j of R is kept with its bits ``_STRIDE`` apart, so that its product with a row of the other factor is that
+    Column j of R is kept with its bits ``STRIDE`` apart, so that its product with a row of the other factor is that
     row at each place where R has a one: an integer product without carries.
     """
 
     def __init__(self, seed: bytes, columns: int) -> None:
-        blocks = -(-columns // _STRIDE)
-        size = SIDE * STRIDE_BYTES
+        blocks = -(-columns // STRIDE)
+        size = SIDE * STRIDE // 8
         stream = hashlib.shake_128(seed).digest(blocks * size)
         self._columns = columns
         self._blocks = [integer(stream[at : at + size]) for at in range(0, len(stream), size)]
 
-    def times(self, rows: list[Any]) -> Any:
-        """R * M for the rows of M as integers: 128 rows of 129 bits, ``STRIDE_BYTES`` apart."""
+    def times(self, rows: Sequence[Any]) -> Any:
+        """R * M for the rows of M as integers: 128 rows of 129 bits, ``STRIDE`` bits apart."""
         if len(rows) != self._columns:
             raise ValueError("as many rows as R has columns")
         total = gmpy2.mpz(0)
-        for j, row in enumerate(rows):
-            block, shift = divmod(j, _STRIDE)
-            total ^= ((self._blocks[block] >> shift) & _FIRST) * row
+        for at, block in zip(range(0, self._columns, STRIDE), self._blocks, strict=True):
+            column = block
+            for row in rows[at : at + STRIDE]:
+                total ^= (column & _FIRST) * row
+                column >>= 1
         return total
 
 
-_FIRST: Final = gmpy2.mpz(sum(1 << i * _STRIDE for i in range(SIDE)))  # the first bit of every row
+_FIRST: Final = gmpy2.mpz(sum(1 << i * STRIDE for i in range(SIDE)))  # the first bit of every row

@@ -19,9 +19,11 @@ from typing import Annotated, Final, TypeAlias
 
 from keyquorum_core_signer.primitives.ot.bits import (
     SIDE,
-    STRIDE_BYTES,
+    STRIDE,
     RandomMatrix,
     integer,
+    join,
+    split,
     to_bytes,
     transpose,
 )
@@ -40,6 +42,10 @@ _MASK_BYTES: Final = CHECK_ROWS // 8
 _COLUMN_BYTES: Final = CHOICE_BYTES + _MASK_BYTES
 _U_BYTES: Final = BASE_TRANSFERS * _COLUMN_BYTES
 _T_BYTES: Final = CHECK_ROWS * ROW_BYTES
+
+
+_TOP: Final = 1 << SIDE
+_POSITIONS: Final = tuple((j.to_bytes(2, "big"), j * ROW_BYTES) for j in range(TRANSFERS))
 
 
 class InconsistentExtension(ValueError):
@@ -92,7 +98,7 @@ class ReceivedRows:
 
 def bits_of(data: bytes) -> tuple[int, ...]:
     """Bits in the order of the transfers: the lowest bit of the first byte first."""
-    return tuple(byte >> k & 1 for byte in data for k in range(8))
+    return tuple(map(int, f"{int.from_bytes(data, 'little'):0{8 * len(data)}b}"[::-1]))
 
 
 def packed(bits: Sequence[int]) -> bytes:
@@ -109,13 +115,13 @@ def receive(seeds: ReceiverSeeds, place: bytes, rng: Rng) -> tuple[ReceivedRows,
     u = to_bytes(integer(zeros) ^ integer(ones) ^ integer(x * BASE_TRANSFERS), _U_BYTES)
     rows = transpose(zeros)
 
-    # The check: R * (T | x) plus the masking rows, so that the right-hand column gives x_hat.
+    # The check: R * (T | x) plus the masking rows, so that the left-hand column gives x_hat.
     R = _random_matrix(place, nonce, u)
-    joined = [integer(rows[j * ROW_BYTES : (j + 1) * ROW_BYTES] + bytes((x_j,))) for j, x_j in enumerate(bits_of(x))]
-    masks = b"".join(row.to_bytes(STRIDE_BYTES, "little") for row in joined[TRANSFERS:])
-    product = to_bytes(R.times(joined[:TRANSFERS]) ^ integer(masks), CHECK_ROWS * STRIDE_BYTES)
-    t_hat = b"".join(product[at : at + ROW_BYTES] for at in range(0, len(product), STRIDE_BYTES))
-    x_hat = packed(product[ROW_BYTES::STRIDE_BYTES])
+    joined = [row + x_j * _TOP for row, x_j in zip(split(rows, SIDE), bits_of(x), strict=True)]
+    product = R.times(joined[:TRANSFERS]) ^ join(joined[TRANSFERS:], STRIDE)
+    checked = split(to_bytes(product, CHECK_ROWS * STRIDE // 8), STRIDE)
+    x_hat = packed([int(row >> SIDE) for row in checked])
+    t_hat = to_bytes(join([row & (_TOP - 1) for row in checked], SIDE), _T_BYTES)
     received = ReceivedRows(x[:CHOICE_BYTES], rows[: TRANSFERS * ROW_BYTES])
     return received, ExtensionMessage(nonce, u, x_hat, t_hat)
 
@@ -130,12 +136,10 @@ def send(seeds: SenderSeeds, place: bytes, message: ExtensionMessage) -> SentRow
 
     # The check: R * Q plus the masking rows is t_hat + x_hat * Delta.
     R = _random_matrix(place, message.nonce, message.u)
-    parts = [integer(rows[at : at + ROW_BYTES]) for at in range(0, TRANSFERS * ROW_BYTES, ROW_BYTES)]
-    masks = _spread(rows[TRANSFERS * ROW_BYTES :])
-    left = R.times(parts) ^ integer(masks)
-    guessed = integer(b"".join(bytes((bit,)) + bytes(ROW_BYTES) for bit in bits_of(message.x_hat)))
-    right = integer(_spread(message.t_hat)) ^ guessed * integer(seeds.delta)
-    length = CHECK_ROWS * STRIDE_BYTES
+    parts = split(rows, SIDE)
+    left = R.times(parts[:TRANSFERS]) ^ join(parts[TRANSFERS:], STRIDE)
+    right = join(split(message.t_hat, SIDE), STRIDE) ^ join(bits_of(message.x_hat), STRIDE) * integer(seeds.delta)
+    length = CHECK_ROWS * STRIDE // 8
     if not compare_digest(to_bytes(left, length), to_bytes(right, length)):
         raise InconsistentExtension("R * Q is not t_hat + x_hat * Delta")
     zeros = rows[: TRANSFERS * ROW_BYTES]
@@ -149,12 +153,7 @@ def hashed(rows: bytes, place: bytes, length: int) -> bytes:
     The key is 128 bits that two transfers may share a difference in, so it is never used as it is.
     """
     shake = hashlib.shake_128
-    return b"".join(
-        [
-            shake(place + j.to_bytes(2, "big") + rows[j * ROW_BYTES : (j + 1) * ROW_BYTES]).digest(length)
-            for j in range(TRANSFERS)
-        ]
-    )
+    return b"".join([shake(place + position + rows[at : at + ROW_BYTES]).digest(length) for position, at in _POSITIONS])
 
 
 def _streams(keys: Iterable[bytes], place: bytes, nonce: bytes) -> bytes:
@@ -165,8 +164,3 @@ def _streams(keys: Iterable[bytes], place: bytes, nonce: bytes) -> bytes:
 
 def _random_matrix(place: bytes, nonce: bytes, u: bytes) -> RandomMatrix:
     return RandomMatrix(digest("keyquorum/ot-extension/v1/check", place, nonce, u), TRANSFERS)
-
-
-def _spread(rows: bytes) -> bytes:
-    """Rows of 16 bytes, ``STRIDE_BYTES`` apart."""
-    return b"".join(rows[at : at + ROW_BYTES] + b"\x00" for at in range(0, len(rows), ROW_BYTES))

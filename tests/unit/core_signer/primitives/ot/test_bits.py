@@ -30,9 +30,9 @@ def test_product():
     for r in (0, 1, 64, 127):
         expected = 0
         for j, row in enumerate(rows):
-            if unit[j] >> r * bits.STRIDE_BYTES * 8 & 1:
+            if unit[j] >> r * bits.STRIDE & 1:
                 expected ^= row
-        found = int(product >> r * bits.STRIDE_BYTES * 8) & (1 << 136) - 1
+        found = int(product >> r * bits.STRIDE) & (1 << 136) - 1
         assert found == expected
     with pytest.raises(ValueError):
         R.times(rows[:-1])
@@ -51,3 +51,12 @@ def test_integers_and_bytes():
     """Both directions, leading zeros included."""
     for data in (bytes(40), b"\x00" * 39 + b"\x01", bytes(range(40))):
         assert bits.to_bytes(bits.integer(data), 40) == data
+
+
+def test_rows():
+    """A matrix comes apart into its rows and together again, rows of zeros at its end included."""
+    data = seeded_rng("split")(48) + bytes(32)
+    rows = bits.split(data, 128)
+    assert [int(row) for row in rows] == [int.from_bytes(data[at : at + 16], "little") for at in range(0, 80, 16)]
+    assert bits.to_bytes(bits.join(rows, 128), 80) == data
+    assert bits.split(bytes(32), 128) == [0, 0]
