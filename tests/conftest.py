@@ -14,6 +14,14 @@ settings.register_profile("keyquorum", deadline=None, suppress_health_check=[Hea
 settings.load_profile("keyquorum")
 
 
+RECURSION_LIMIT = sys.getrecursionlimit()
+
+
+def pytest_collection_finish():
+    """A test module that imports web3 imports py_ecc, which raises the limit so far that deep JSON crashes the process."""
+    sys.setrecursionlimit(RECURSION_LIMIT)
+
+
 class TogetherByFile(LoadScopeScheduling):
     """A file's tests run in one worker and share what they start; so do all that use the end-to-end tests' stack."""
 

@@ -201,7 +201,24 @@ def test_an_undeclared_import_is_found():
 @pytest.mark.parametrize(("source", "module"), plugins(), ids=lambda value: value if isinstance(value, str) else "")
 def test_a_codec_does_no_io(source, module):
     """What a party loads to judge a payload reaches no clock, no entropy, no file and no network."""
-    rule = Arrow(str(source), frozenset({"solders", "base58", "embit", "coincurve", "eth_account", "eth_utils", "eth_abi", "eth_keys", "rlp", "hexbytes"}), PURE)
+    rule = Arrow(
+        str(source),
+        frozenset(
+            {
+                "solders",
+                "base58",
+                "embit",
+                "coincurve",
+                "eth_account",
+                "eth_utils",
+                "eth_abi",
+                "eth_keys",
+                "rlp",
+                "hexbytes",
+            }
+        ),
+        PURE,
+    )
     found = {path.name: violations(path.read_text(encoding="utf-8"), rule) for path in reachable(source, module)}
     assert found
     assert {path: names for path, names in found.items() if names} == {}

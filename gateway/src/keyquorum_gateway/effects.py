@@ -5,7 +5,9 @@ says what the payload does, and that must be the client's transfer, a fee below 
 The parties repeat all of this with the codec that their own operators pinned.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from keyquorum_plugin_api.codec import (
@@ -16,7 +18,7 @@ from keyquorum_plugin_api.codec import (
     TransferIntent,
     UnsignedTransaction,
 )
-from keyquorum_plugin_api.effects import require_cancellation, require_transfer
+from keyquorum_plugin_api.effects import require_asked, require_cancellation, require_transfer
 from keyquorum_plugin_api.errors import ChainError, FeeTooHigh, InvalidPayload
 
 
@@ -42,13 +44,21 @@ class Approved:
 
 
 def approve_transfer(
-    codec: Codec, unsigned: UnsignedTransaction, wanted: TransferIntent, *, fee_asset: str, fee_ceiling: int
+    codec: Codec,
+    unsigned: UnsignedTransaction,
+    wanted: TransferIntent,
+    *,
+    fee_asset: str,
+    fee_ceiling: int,
+    options: Mapping[str, str] = MappingProxyType({}),
 ) -> Approved:
-    """The payload, if it is the wanted transfer; :class:`AdapterRefused` or :class:`FeeTooHigh` if it is not."""
+    """The payload, if it is the wanted transfer, built with no other options than the client's; :class:`AdapterRefused` or
+    :class:`FeeTooHigh` if it is not."""
     accounts = (wanted.source,) if wanted.fee_payer is None else (wanted.source, wanted.fee_payer)
     decoded = _decode(codec, unsigned, wanted.chain, accounts)
     try:
         fee = require_transfer(wanted, decoded.effects)
+        require_asked(decoded.effects, options)
     except InvalidPayload as error:
         raise AdapterRefused(error.detail) from None
     return _within(unsigned, decoded, fee, fee_asset=fee_asset, fee_ceiling=fee_ceiling)

@@ -6,7 +6,9 @@ reported and the others go on; one that implements a hook nobody specified is re
 
 import json
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import Distribution, EntryPoint, distributions
@@ -87,7 +89,8 @@ class Plugins:
         if len(names) != 1:
             raise NoPlugin(f"{len(names)} loaded plugins serve {namespace}: {', '.join(names) or 'none'}")
         others = [plugin for name, plugin in self._hooks.list_name_plugin() if name != names[0]]
-        made = self._hooks.subset_hook_caller("keyquorum_adapter", others)(context=context)
+        with _same_recursion_limit():
+            made = self._hooks.subset_hook_caller("keyquorum_adapter", others)(context=context)
         if not isinstance(made, ChainAdapter):
             raise NoPlugin(f"plugin {names[0]} made no adapter for {context.chain}")
         return made
@@ -109,7 +112,8 @@ class Plugins:
         else:
             try:
                 load = self._load_codec if entry.group == CODECS_GROUP else self._load_chains
-                load(installed)
+                with _same_recursion_limit():
+                    load(installed)
             except (SystemExit, Exception) as error:  # noqa: BLE001 - a plugin's import may do anything
                 state, detail = PluginState.FAILED, f"{type(error).__name__}: {error}"[:_DETAIL_CHARS_MAX]
         return PluginReport(
@@ -169,6 +173,20 @@ def installed_plugins(folder: Path | None = None) -> tuple[Installed, ...]:
 def normalized(name: str) -> str:
     """A distribution's name as PyPA's specification compares it."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@contextmanager
+def _same_recursion_limit() -> Iterator[None]:
+    """Take back what an import did to the interpreter's recursion limit.
+
+    Libraries that chains need raise it a hundredfold. Deep JSON from a node would then overflow the C stack, and that ends the
+    gateway, where it should be one refused answer.
+    """
+    limit = sys.getrecursionlimit()
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def _hook_name(installed: Installed) -> str:

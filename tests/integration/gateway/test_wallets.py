@@ -5,7 +5,7 @@ import base64
 from keyquorum_core_signer.intents.attestation import verify_attestation
 from keyquorum_core_signer.intents.certificate import verify_certificate
 from keyquorum_protos.wallet.v1 import certificate_pb2
-from support.gateway_cell import ASSET, CHAIN
+from support.gateway_cell import ASSET, CHAIN, RECIPIENT
 
 
 def signatures(entry):
@@ -201,3 +201,15 @@ async def test_a_key_whose_payloads_name_no_chain_is_for_one_chain(cell, monkeyp
         account = await client.post(f"/v1/wallets/{limited['id']}/accounts", {"chain": CHAIN})
         assert (account.status, account.body["code"]) == (422, "one-chain-per-key")
         assert (await client.post(f"/v1/wallets/{limited['id']}/accounts", {"chain": "toy:test"})).status == 201
+
+
+async def test_assets_are_written_in_the_spelling_of_effects(cell, client):
+    """In a policy, where another spelling would never match, and in a transfer, where it would look like another asset."""
+    limit = {"asset": f"{CHAIN}/erc20:0xAB", "per_transaction": "1", "per_window": "1", "window_s": 60}
+    wallet = await client.wallet(policy={"limits": [limit]})
+    assert wallet["keys"][0]["policy"]["limits"][0]["asset"] == f"{CHAIN}/erc20:0xab"
+    body = {"account_id": wallet["accounts"][0]["id"], "destination": RECIPIENT, "amount": "1"}
+    reply = await client.post("/v1/transactions", {**body, "asset": f"{CHAIN}/erc20:0xAB"}, Prefer="wait=0")
+    stored = await client.get(f"/v1/operations/{reply.body.get('operation_id') or reply.body['id']}")
+    transaction = await client.get(f"/v1/transactions/{stored.body['transaction_id']}")
+    assert transaction.body["asset"] == f"{CHAIN}/erc20:0xab"

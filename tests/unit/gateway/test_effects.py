@@ -101,3 +101,27 @@ def test_a_message_is_that_message_and_moves_nothing():
         approve_message(codec, unsigned, ACCOUNT, "goodbye")
     with pytest.raises(AdapterRefused):
         approve_message(codec, codec.build(WANTED, {}), ACCOUNT, "memo")
+
+
+@pytest.mark.parametrize(
+    ("options", "approved"), [({"forever": "acc1"}, True), ({"forever": "acc2"}, False), ({}, False)]
+)
+def test_a_payload_lives_under_no_condition_that_nobody_asked_for(options, approved):
+    """A fee's detail names the option without which the payload would be another, such as a nonce that never expires."""
+    effects = [
+        {
+            "kind": "transfer",
+            "asset": ASSET,
+            "amount": 100,
+            "source": ACCOUNT.address,
+            "destination": WANTED.destination,
+        }
+        | {"detail": "memo"},
+        {"kind": "fee", "asset": ASSET, "amount": 5, "source": ACCOUNT.address, "detail": "forever=acc1"},
+    ]
+    unsigned = ToyCodec().unsigned(CHAIN, ACCOUNT, effects, "1")
+    if approved:
+        assert approve_transfer(ToyCodec(), unsigned, WANTED, fee_asset=ASSET, fee_ceiling=5, options=options).fee == 5
+        return
+    with pytest.raises(AdapterRefused, match="not asked for"):
+        approve_transfer(ToyCodec(), unsigned, WANTED, fee_asset=ASSET, fee_ceiling=5, options=options)

@@ -113,6 +113,24 @@ def test_a_plugin_is_asked_for_its_own_namespaces_only(site):
         plugins.adapter(context("none:main"))
 
 
+RAISES_THE_LIMIT = """
+import sys
+sys.setrecursionlimit(54_321)
+"""
+
+
+def test_a_plugin_cannot_raise_the_recursion_limit(site):
+    """Deep JSON from a node would overflow the C stack of the gateway; some chain libraries raise it on import."""
+    before = sys.getrecursionlimit()
+    late = HOOKS.format(namespaces=["deep"]).replace("    return None", "    exec(RAISES)\n    return None")
+    folder = site("kqt-deep", f"RAISES = {RAISES_THE_LIMIT!r}\n{RAISES_THE_LIMIT}{late}")
+    plugins = Plugins(["kqt-deep"], installed_plugins(folder))
+    assert sys.getrecursionlimit() == before
+    with pytest.raises(NoPlugin, match="made no adapter"):
+        plugins.adapter(context("deep:main"))
+    assert sys.getrecursionlimit() == before
+
+
 def test_a_codec_is_loaded_from_its_own_entry_point_and_pinned():
     """The pin that intents carry is the one that every party computes for the same files."""
     plugins = Plugins(["keyquorum-toychain"], installed_plugins(TOY_SITE))

@@ -51,3 +51,9 @@ def test_aliases_are_for_people(chain: str) -> None:
     """Codecs and adapters know the CAIP-2 id and nothing else."""
     with pytest.raises(Unsupported):
         require_chain(chain)
+
+
+def test_the_network_itself_has_no_account_here():
+    """Thirty-two zero bytes are a point of the curve, and the system program's address."""
+    with pytest.raises(InvalidAddress):
+        address_of(bytes(32))

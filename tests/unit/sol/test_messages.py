@@ -78,7 +78,9 @@ def test_other_encodings_are_refused(name: str) -> None:
         TARGET.codec.decode(hostile_messages(US, THIEF)[name], TARGET.chain, [SIGNER])
 
 
-@pytest.mark.parametrize("mark", ["\u200e", "\u202e", "\u2066", "\u2028", "\x7f", "\x9b", "\r", "\t"])
+@pytest.mark.parametrize(
+    "mark", ["\u200e", "\u00ad", "\u200b", "\u2060", "\ufeff", "\u202e", "\u2066", "\u2028", "\x7f", "\x9b", "\r", "\t"]
+)
 def test_what_cannot_be_seen_is_refused(mark: str) -> None:
     """Wherever it stands."""
     for text in (mark, f"a{mark}b"):

@@ -96,7 +96,8 @@ class Builder:
             return approve_cancellation(
                 codec, unsigned, chain.chain, wanted.source, fee_asset=asset, fee_ceiling=ceiling
             )
-        return approve_transfer(codec, unsigned, wanted, fee_asset=asset, fee_ceiling=ceiling)
+        options = transaction.transfer.options
+        return approve_transfer(codec, unsigned, wanted, fee_asset=asset, fee_ceiling=ceiling, options=options)
 
 
 async def discard(adapter: ChainAdapter, unsigned: UnsignedTransaction) -> None:

@@ -147,7 +147,7 @@ def _transfer(
             raise Problem("validation-failed", detail, errors=[error])
     return Transfer(
         chain=chain.chain,
-        asset=wanted.asset or chain.info.native_asset,
+        asset=chain.codec.codec.canonical_asset(wanted.asset or chain.info.native_asset, chain.chain),
         amount=int(wanted.amount),
         destination=chain.codec.codec.validate_address(wanted.destination, chain.chain),
         memo=wanted.memo,

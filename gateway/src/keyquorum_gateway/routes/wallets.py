@@ -149,10 +149,12 @@ def _plan(
     nodes = services.roster.nodes
     threshold = services.config.wallets.threshold or len(nodes) // 2 + 1
     if wanted.policy.limits is not None:
-        limits = {scheme: [_limit(limit) for limit in wanted.policy.limits] for scheme in schemes}
+        limits = {scheme: [_limit(services, limit) for limit in wanted.policy.limits] for scheme in schemes}
     else:
         limits = {
-            scheme: [_limit(limit) for c in chains if c.codec.codec.scheme == scheme for limit in c.config.limits]
+            scheme: [
+                _limit(services, limit) for c in chains if c.codec.codec.scheme == scheme for limit in c.config.limits
+            ]
             for scheme in schemes
         }
     for scheme in schemes:
@@ -184,8 +186,13 @@ def _require_one_chain(services: Services, chains: tuple[DescribedChain, ...], a
             raise Problem("one-chain-per-key", f"{' and '.join(sorted(named))}: make a wallet for each")
 
 
-def _limit(limit: LimitModel | LimitConfig) -> AssetLimit:
-    return AssetLimit(limit.asset, int(limit.per_transaction), int(limit.per_window), limit.window_s)
+def _limit(services: Services, limit: LimitModel | LimitConfig) -> AssetLimit:
+    """The limit on an asset in the spelling of effects: one that no effect ever matches would allow nothing."""
+    chain, asset = limit.asset.partition("/")[0], limit.asset
+    for codec in services.plugins.codecs.values():
+        if chain.startswith(f"{codec.codec.namespace}:"):
+            asset = codec.codec.canonical_asset(asset, chain)
+    return AssetLimit(asset, int(limit.per_transaction), int(limit.per_window), limit.window_s)
 
 
 def _wallet(services: Services, wallet_id: str, tenant_id: str) -> Wallet:

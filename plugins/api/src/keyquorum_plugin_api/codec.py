@@ -31,8 +31,9 @@ class EffectKind(StrEnum):
 class Effect:
     """One thing that happens when the payload lands. ``amount`` is in minor units of ``asset`` (CAIP-19).
 
-    A TRANSFER has all fields, ``detail`` being its memo. A FEE has no destination and states the most that may be taken. A
-    MESSAGE has its text in ``detail``, perhaps a source, and nothing else.
+    A TRANSFER has all fields, ``detail`` being its memo. A FEE has no destination and states the most that may be taken;
+    its detail may name, as ``name=value``, an option of the adapter under which the payload was built and without which it
+    would live longer or otherwise: the host refuses one that nobody asked for. A MESSAGE has its text in ``detail``, perhaps a source, and nothing else.
     """
 
     kind: EffectKind

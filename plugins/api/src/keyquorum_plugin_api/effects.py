@@ -1,6 +1,6 @@
 """Comparing what a payload does with what was asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from keyquorum_plugin_api.codec import Effect, EffectKind, SignerAccount, TransferIntent
 from keyquorum_plugin_api.errors import InvalidPayload
@@ -31,6 +31,18 @@ def require_transfer(intent: TransferIntent, effects: Sequence[Effect]) -> int:
     if transfers != 1:
         raise InvalidPayload(f"the payload makes {transfers} transfers instead of one")
     return fee
+
+
+def require_asked(effects: Sequence[Effect], options: Mapping[str, str]) -> None:
+    """Refuse a payload that lives under a condition that nobody asked for.
+
+    A fee's detail of the form ``name=value`` says that the payload was built under that option of the adapter, and would be
+    another one without it: a durable nonce, for example, without which the payload would expire.
+    """
+    for effect in effects:
+        name, separator, value = effect.detail.partition("=")
+        if effect.kind is EffectKind.FEE and separator and options.get(name) != value:
+            raise InvalidPayload(f"the payload was built with {name}, which was not asked for")
 
 
 def require_cancellation(source: SignerAccount, effects: Sequence[Effect]) -> int:

@@ -98,4 +98,5 @@ def address_of(public_key: bytes) -> str:
     key = Pubkey.from_bytes(public_key)
     if not key.is_on_curve():
         raise InvalidAddress("the public key is no point of the curve, so nobody can sign for it")
+    require_destination(key)  # 32 zero bytes are a point, and the system program
     return str(key)

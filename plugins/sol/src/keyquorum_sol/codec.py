@@ -46,6 +46,7 @@ from keyquorum_sol.network import native_asset, parse_asset, require_chain
 from keyquorum_sol.panics import containing_panics
 from keyquorum_sol.transfers import Transfer
 
+DURABLE_NONCE = "durable_nonce"  # as the option of the adapter is called
 RENT_DETAIL = "rent of the destination's token account, where it has to be made"
 
 
@@ -185,9 +186,11 @@ def _transfer_effects(found: Transfer, chain: str) -> tuple[Effect, ...]:
     source, payer = str(found.source), str(found.payer)
     asset, destination = movement.asset(chain), str(movement.destination)
     rent = [Effect(EffectKind.FEE, native, movement.rent_max, payer, detail=RENT_DETAIL)] if movement.rent_max else []
+    # Without an end a payload can lie in wait: whoever approves of it has to have asked for that.
+    durable = f"{DURABLE_NONCE}={found.nonce_account}" if found.nonce_account is not None else ""
     return (
         Effect(EffectKind.TRANSFER, asset, movement.amount, source, destination, found.memo),
-        Effect(EffectKind.FEE, native, found.fee, payer),
+        Effect(EffectKind.FEE, native, found.fee, payer, detail=durable),
         *rent,
     )
 

@@ -48,6 +48,10 @@ class ToyCodec(Codec):
             raise InvalidAddress("not a toy address")
         return canonical
 
+    def canonical_asset(self, asset: str, chain: str) -> str:
+        """Lower case."""
+        return asset.lower()
+
     def build(self, intent: TransferIntent, metadata: Mapping[str, str]) -> UnsignedTransaction:
         """A transfer."""
         source = intent.source
