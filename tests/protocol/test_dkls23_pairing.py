@@ -109,6 +109,15 @@ def test_generations_that_differ_blame_nobody():
     assert failures[1].differing == ((2, ("generation",)),)
 
 
+def test_sessions_that_differ_blame_nobody():
+    """Nor is one that was told of another session or another order."""
+    programs = pair_programs()
+    programs[PartyId(2)] = pair_programs(session_id=b"\x44" * 32)[PartyId(2)]
+    failures = run(ECDSA, programs).failures
+    assert {type(failure) for failure in failures.values()} == {Desync}
+    assert failures[1].differing == ((2, ("context",)),)
+
+
 def flipped(data):
     return bytes([data[0] ^ 1]) + data[1:]
 
@@ -151,11 +160,17 @@ def test_different_transcripts_are_noticed(round_, rewrite):
 
 
 def test_a_replayed_pairing_is_refused():
-    """Messages of an earlier pairing of the same two nodes."""
+    """Messages of an earlier pairing of the same two nodes, under the context of this one."""
     earlier = log(run(ECDSA, pair_programs(seed=5, session_id=b"\x44" * 32)))
 
     def tap(packet):
-        return [replace(packet, payload=earlier[2, 1, packet.round, True])]
+        now, then = (
+            codec_for(ECDSA).decode(TYPES[packet.round], data)
+            for data in (packet.payload, earlier[2, 1, packet.round, True])
+        )
+        if packet.round == 1:
+            then = replace(then, context=now.context)
+        return [replace(packet, payload=codec_for(ECDSA).encode(then))]
 
     failure = run(ECDSA, pair_programs(), taps={2: tap}).failures[1]
     assert (failure.step, failure.culprits) == ("opening of the seed", (2,))

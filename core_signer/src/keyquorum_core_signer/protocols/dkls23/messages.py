@@ -12,8 +12,9 @@ from keyquorum_core_signer.wire.codec import Bytes32
 
 @dataclass(frozen=True, slots=True)
 class PairRequest:
-    """Pairing, round 1: a commitment to our part of the zero shares' seed, and the choice of Delta's keys."""
+    """Pairing, round 1: where we stand, a commitment to our part of the seed, and the choice of Delta's keys."""
 
+    context: Bytes32
     generation: int
     commitment: Bytes32
     request: TransferRequest

@@ -42,11 +42,13 @@ def pair(ctx: Context, suite: Suite, generation: int, rng: Rng) -> Rounds[PairSe
     # Round 1. We are the receiver of the base transfers whose extension we send: the choices are Delta.
     receiving = endemic.receive(group, _direction(place, me, peer), bits_of(draw(ROW_BYTES)), draw)
     contribution = Contribution(draw(32))
-    opened = PairRequest(generation, commitment(place, me, contribution), receiving.request)
+    opened = PairRequest(bound, generation, commitment(place, me, contribution), receiving.request)
     inbox = yield from exchange(ctx, to_each={peer: opened})
     theirs: PairRequest = inbox.private[peer]
-    if theirs.generation != generation:
-        raise Desync(((peer, ("generation",)),))
+    compared = {"context": theirs.context == bound, "generation": theirs.generation == generation}
+    differing = tuple(name for name, same in compared.items() if not same)
+    if differing:
+        raise Desync(((peer, differing),))
 
     # Round 2. Answer the peer's choices, and open our part of the seed.
     sending = _answer(group, _direction(place, peer, me), theirs.request, draw)
