@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import gmpy2
 
 from keyquorum_core_signer.groups.ciphersuite import Group, Scalar
+from keyquorum_core_signer.primitives.hedging import hedged
 from keyquorum_core_signer.primitives.ot import extension
 from keyquorum_core_signer.primitives.ot.bits import join, split, to_bytes
 from keyquorum_core_signer.primitives.ot.extension import (
@@ -38,6 +39,7 @@ CHECKS: Final = 1  # rho = ceil(128 bits of security / 256 bits of the field)
 _WIDTH: Final = INPUTS + CHECKS
 _SCALAR_BITS: Final = 256
 _WIDE_BITS: Final = 384  # of hash per scalar: no measurable bias modulo the order
+_WIDE_BYTES: Final = 64  # of randomness per scalar
 _MASKED_BYTES: Final = TRANSFERS * _WIDTH * _SCALAR_BITS // 8
 _TAG: Final = "keyquorum/rvole/v1"
 
@@ -124,10 +126,12 @@ def multiply(
     )
     # a~_{j,k} = alpha0_{j,k} - alpha1_{j,k} + a_k, with a random check input for the last k. Bob, who holds gamma =
     # alpha_beta, is to find alpha0 + beta * a.
-    a_hat = group.reduce_wide(rng(64))
+    # A check input that repeats under another theta would give the inputs away, so Bob's message is hashed into it.
+    transcript = _transcript(message)
+    a_hat = group.reduce_wide(hedged(rng, f"{_TAG}/check-input", place, transcript, a_1, a_2)(_WIDE_BYTES))
     own = [gmpy2.mpz(a.value) for a in (a_1, a_2, a_hat)]
     masked = _pack([(x - y + a) % q for x, y, a in zip(zeros, ones, own * TRANSFERS, strict=True)])
-    theta_1, theta_2 = _theta(group, place, _transcript(message), masked)
+    theta_1, theta_2 = _theta(group, place, transcript, masked)
     eta = group.scalar(int(own[2] + theta_1 * own[0] + theta_2 * own[1]))
     columns = [zeros[k::_WIDTH] for k in range(_WIDTH)]
     mu = [(z_3 + theta_1 * z_1 + theta_2 * z_2) % q for z_1, z_2, z_3 in zip(*columns, strict=True)]

@@ -134,6 +134,22 @@ def test_coefficients_come_after_the_masked_inputs(which):
         bob.finish(second)
 
 
+def test_the_check_input_does_not_repeat():
+    """With a generator that repeats itself, eta - theta * a is still another for each of Bob's messages and inputs.
+
+    Three etas over one check input, under three thetas, would be three equations for the two inputs.
+    """
+    found = set()
+    for seed in range(3):
+        for inputs in ((5, 6), (5, 7)):
+            _, first = begun(seed)
+            scalars = tuple(map(SECP256K1.scalar, inputs))
+            _, second = rvole.multiply(SENDER, PLACE, GADGET, first, inputs=scalars, rng=bytes)
+            theta = rvole._theta(SECP256K1, PLACE, rvole._transcript(first), second.masked)
+            found.add((second.eta.value - int(theta[0]) * inputs[0] - int(theta[1]) * inputs[1]) % q)
+    assert len(found) == 6
+
+
 def test_messages_of_other_places_are_refused():
     """Either message of another session, direction or pair."""
     bob, first = begun()
