@@ -82,6 +82,34 @@ class PresignMultiplication:
 
 
 @dataclass(frozen=True, slots=True)
+class PresignCommitments:
+    """A batch; position k of every tuple belongs to presignature k."""
+
+    each: tuple[PresignCommitment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PresignExtensions:
+    """A batch of extensions."""
+
+    each: tuple[PresignExtension, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PresignOpenings:
+    """A batch of openings."""
+
+    each: tuple[PresignOpening, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PresignMultiplications:
+    """A batch of multiplications."""
+
+    each: tuple[PresignMultiplication, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class OnlineShare:
     """w_i and u_i for one signature: 64 bytes."""
 
