@@ -125,8 +125,8 @@ def test_parties_need_not_be_consecutive():
     assert len(run(ECDSA, sign_programs(shares)).results) == 3
 
 
-def test_one_setup_serves_keys_and_sessions_at_once():
-    """Sessions that run side by side on one pair's set-up, for two keys, disturb each other in nothing."""
+def test_one_setup_serves_keys_and_sessions():
+    """Sessions for two keys on one pair's set-up, which nothing counts or changes, each give a good signature."""
     two_keys = [signers(2, 3, (1, 2)), signers(2, 2, (1, 2))]
     for seed, shares in enumerate(two_keys):
         for session in (b"\x01" * 32, b"\x02" * 32):
