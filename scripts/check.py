@@ -73,7 +73,7 @@ def run_checks(tally: Tally) -> None:
 def run_pytest(tally: Tally, arguments: list[str]) -> None:
     """All tests, or those that the arguments name. In the order of the folders: the end-to-end tests, which share a stack
     and stay in one worker, begin at once and take longest."""
-    workers = min(WORKERS_MAX, os.cpu_count() or 1)
+    workers = min(WORKERS_MAX, (os.cpu_count() or 1) + 1)  # tests wait for processes as much as they compute
     spread = [] if arguments or workers == 1 else ["-n", str(workers), "--dist", "loadscope", "--no-loadscope-reorder"]
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.unlink(missing_ok=True)
