@@ -120,9 +120,9 @@ def test_altered_extension(field):
     assert_ban(run(ECDSA, sign_programs(signers()), taps={2: tap}), EXTENSION)
 
 
-@pytest.mark.parametrize("field", ["masked", "mu"])
+@pytest.mark.parametrize("field", ["nonce", "masked", "mu"])
 def test_altered_multiplication(field):
-    """a~ or mu."""
+    """The nonce of the masks, a~ or mu."""
     tap = rewriting(
         (2, True), lambda m: replace(m, product=replace(m.product, **{field: flipped(getattr(m.product, field))}))
     )
@@ -256,6 +256,21 @@ def test_shares_that_cancel_out():
     )
     assert run(ECDSA, programs, taps={2: opposite}).failures[1].step == "signature"
     assert run(ECDSA, sign_programs(signers(quorum=(1, 2))), taps={2: zeroed}).failures[1].step == "signature"
+
+
+@pytest.mark.parametrize("quorum", [(1, 2), (1, 2, 3)])
+def test_a_negated_s_keeps_the_recovery_id(quorum):
+    """Who speaks last can turn s into -s: a valid signature with the recovery id of the other point, of another key."""
+    shares = signers(quorum=quorum)
+    honest = run(ECDSA, sign_programs(shares))
+    sent = log(honest)
+    weights = [CODEC.decode(OnlineShares, sent[j, 1 if j != 1 else 2, 3, False]).shares[0].w for j in quorum]
+    twice = sum(weights, ECDSA.group.zero()) * ECDSA.group.scalar(2)
+    negated = rewriting((3, False), lambda m: replace(m, shares=tuple(replace(s, w=s.w - twice) for s in m.shares)))
+    simulator = run(ECDSA, sign_programs(shares), taps={2: negated})
+    for victim in set(quorum) - {2}:
+        assert simulator.results[victim] == honest.results[victim]
+        verify_elsewhere(child_key(shares), DIGEST, simulator.results[victim])
 
 
 # Openings and echoes

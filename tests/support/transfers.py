@@ -1,5 +1,6 @@
 """Oblivious transfer for tests: base keys dealt at once, and parties of a multiplication that cheat in the known ways."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from unittest import mock
 
@@ -28,6 +29,19 @@ def bad_column(seeds, column):
     return replace(seeds, pairs=tuple(pairs))
 
 
+@contextmanager
+def recorded_places():
+    """The place of each answer that is made or read meanwhile."""
+    places, honest = [], rvole._answer_place
+
+    def recording(*arguments):
+        places.append(honest(*arguments))
+        return places[-1]
+
+    with mock.patch.object(rvole, "_answer_place", recording):
+        yield places
+
+
 def cheating_multiply(transfer, guess, error=1):
     """An Alice that uses ``a_1 + error`` in one transfer, and makes up for it in mu as if beta were ``guess`` there."""
 
@@ -42,11 +56,11 @@ def cheating_multiply(transfer, guess, error=1):
                 values[at] = (values[at] + error) % group.order
                 packed.append(pack(values))
                 return packed[0]
-            theta, _ = rvole._theta(group, place, rvole._transcript(message), packed[0])
+            theta, _ = rvole._theta(group, answer[0], packed[0])
             values[transfer] = (values[transfer] + guess * theta * error) % group.order
             return pack(values)
 
-        with mock.patch.object(rvole, "_pack", altered):
+        with recorded_places() as answer, mock.patch.object(rvole, "_pack", altered):
             return honest(seeds, place, gadget, message, inputs=inputs, rng=rng)
 
     honest = rvole.multiply

@@ -6,6 +6,9 @@ unnoticed with chance 2^-s, still finds b uniform up to 2^-128, as there are 2 *
 
 One check input is enough: an a~ that is not the same a everywhere passes only where beta_j is zero, or with one theta of
 2^256, which is hashed after all of a~ is fixed.
+
+Alice's masks hang on Bob's whole message and on a nonce of her own, and not on the transfers' rows alone: were a session
+to run twice, Bob could turn his choices over, so that her two answers add up to twice her inputs.
 """
 
 import hashlib
@@ -40,6 +43,7 @@ _WIDTH: Final = INPUTS + CHECKS
 _SCALAR_BITS: Final = 256
 _WIDE_BITS: Final = 384  # of hash per scalar: no measurable bias modulo the order
 _WIDE_BYTES: Final = 64  # of randomness per scalar
+_NONCE_BYTES: Final = 32
 _MASKED_BYTES: Final = TRANSFERS * _WIDTH * _SCALAR_BITS // 8
 _TAG: Final = "keyquorum/rvole/v1"
 
@@ -55,6 +59,7 @@ class InconsistentInputs(ValueError):
 class MultiplicationMessage:
     """From Alice: her inputs under the transfers' masks, and what lets Bob check that they are the same everywhere."""
 
+    nonce: Bytes32  # a session that repeats by mistake must not repeat a mask
     masked: Annotated[bytes, Length(_MASKED_BYTES)]  # a~: per transfer 3 scalars of 32 bytes, little-endian
     eta: Scalar
     mu: Bytes32
@@ -79,7 +84,8 @@ class Bob:
         if max(a_masked) >= q:
             raise InconsistentInputs("a masked input is not below the group order")
         beta = extension.bits_of(self.received.choices)
-        gamma = split(extension.hashed(self.received.rows, self.place, _WIDTH * _WIDE_BITS // 8), _WIDE_BITS)
+        place = _answer_place(self.place, self.transcript, message.nonce)
+        gamma = split(extension.hashed(self.received.rows, place, _WIDTH * _WIDE_BITS // 8), _WIDE_BITS)
 
         # d_{j,k} = gamma_{j,k} + beta_j * a~_{j,k}
         d = [
@@ -87,12 +93,12 @@ class Bob:
             for k in range(_WIDTH)
         ]
         # mu~_j = d_{j,3} + theta_1 * d_{j,1} + theta_2 * d_{j,2} - beta_j * eta must be what Alice has.
-        theta_1, theta_2 = _theta(self.group, self.place, self.transcript, message.masked)
+        theta_1, theta_2 = _theta(self.group, place, message.masked)
         eta = gmpy2.mpz(message.eta.value)
         mu = [
             (d_3 + theta_1 * d_1 + theta_2 * d_2 - b_j * eta) % q for d_1, d_2, d_3, b_j in zip(*d, beta, strict=True)
         ]
-        if not compare_digest(_mu_hash(self.place, mu), message.mu):
+        if not compare_digest(_mu_hash(place, mu), message.mu):
             raise InconsistentInputs("mu")
         return tuple(self.group.scalar(int(sum(map(mul, g, d[k])))) for k in range(INPUTS))
 
@@ -121,22 +127,25 @@ def multiply(
     q = gmpy2.mpz(group.order)
     g = _gadget(group, gadget)
     sent = extension.send(seeds, place, message)
+    # Bob's message and the inputs are hashed into what we draw: under a generator that repeats itself the masks must not,
+    # and a check input that repeats under another theta would give the inputs away.
+    transcript = _transcript(message)
+    draw = hedged(rng, f"{_TAG}/answer", place, transcript, a_1, a_2)
+    nonce, a_hat = draw(_NONCE_BYTES), group.reduce_wide(draw(_WIDE_BYTES))
+    place = _answer_place(place, transcript, nonce)
     zeros, ones = (
         split(extension.hashed(rows, place, _WIDTH * _WIDE_BITS // 8), _WIDE_BITS) for rows in (sent.zeros, sent.ones)
     )
     # a~_{j,k} = alpha0_{j,k} - alpha1_{j,k} + a_k, with a random check input for the last k. Bob, who holds gamma =
     # alpha_beta, is to find alpha0 + beta * a.
-    # A check input that repeats under another theta would give the inputs away, so Bob's message is hashed into it.
-    transcript = _transcript(message)
-    a_hat = group.reduce_wide(hedged(rng, f"{_TAG}/check-input", place, transcript, a_1, a_2)(_WIDE_BYTES))
     own = [gmpy2.mpz(a.value) for a in (a_1, a_2, a_hat)]
     masked = _pack([(x - y + a) % q for x, y, a in zip(zeros, ones, own * TRANSFERS, strict=True)])
-    theta_1, theta_2 = _theta(group, place, transcript, masked)
+    theta_1, theta_2 = _theta(group, place, masked)
     eta = group.scalar(int(own[2] + theta_1 * own[0] + theta_2 * own[1]))
     columns = [zeros[k::_WIDTH] for k in range(_WIDTH)]
     mu = [(z_3 + theta_1 * z_1 + theta_2 * z_2) % q for z_1, z_2, z_3 in zip(*columns, strict=True)]
     c = tuple(group.scalar(-int(sum(map(mul, g, columns[k])))) for k in range(INPUTS))
-    return c, MultiplicationMessage(masked, eta, _mu_hash(place, mu))
+    return c, MultiplicationMessage(nonce, masked, eta, _mu_hash(place, mu))
 
 
 @lru_cache(maxsize=256)  # one per pair of nodes
@@ -150,9 +159,14 @@ def _transcript(message: ExtensionMessage) -> bytes:
     return digest(f"{_TAG}/extension", message)
 
 
-def _theta(group: Group, place: bytes, transcript: bytes, masked: bytes) -> tuple[Any, Any]:
+def _answer_place(place: bytes, transcript: bytes, nonce: bytes) -> bytes:
+    """The digest that separates one answer of Alice's from all others: masks, theta and mu are hashed under it."""
+    return digest(f"{_TAG}/answer-place", place, transcript, nonce)
+
+
+def _theta(group: Group, place: bytes, masked: bytes) -> tuple[Any, Any]:
     """One coefficient per input, hashed after all of a~ is fixed."""
-    seed = digest(f"{_TAG}/theta-seed", place, transcript, masked)
+    seed = digest(f"{_TAG}/theta-seed", place, masked)
     theta_1, theta_2 = (gmpy2.mpz(challenge(group, f"{_TAG}/theta", seed, k).value) for k in range(INPUTS))
     return theta_1, theta_2
 

@@ -8,10 +8,11 @@ import pytest
 
 from keyquorum_core_signer.groups.secp256k1 import SECP256K1
 from keyquorum_core_signer.primitives import rvole
+from keyquorum_core_signer.primitives.ot import extension
 from keyquorum_core_signer.primitives.ot.extension import InconsistentExtension, bits_of
 from keyquorum_core_signer.primitives.rvole import InconsistentInputs
 from support.simulator import seeded_rng
-from support.transfers import GADGET, PLACE, cheating_multiply, dealt_seeds
+from support.transfers import GADGET, PLACE, cheating_multiply, dealt_seeds, recorded_places
 
 SENDER, RECEIVER = dealt_seeds(1)
 q = SECP256K1.order
@@ -73,9 +74,9 @@ def alter(message, field):
     return replace(message, **{field: value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :]})
 
 
-@pytest.mark.parametrize("field", ["masked", "eta", "mu"])
+@pytest.mark.parametrize("field", ["nonce", "masked", "eta", "mu"])
 def test_any_altered_field_is_refused(field):
-    """a~, eta or mu."""
+    """The nonce, a~, eta or mu."""
     bob, first = begun()
     _, second = answered(first)
     with pytest.raises(InconsistentInputs):
@@ -122,13 +123,13 @@ def test_coefficients_come_after_the_masked_inputs(which):
         calls.append(len(values))
         if len(calls) > 1:
             return pack(values)
-        theta, _ = rvole._theta(SECP256K1, PLACE, rvole._transcript(first), pack(values))
+        theta, _ = rvole._theta(SECP256K1, answer[0], pack(values))
         values = list(values)
         values[3 * transfer] = (values[3 * transfer] + 1) % q
         values[3 * transfer + 2] = (values[3 * transfer + 2] - theta) % q
         return pack(values)
 
-    with mock.patch.object(rvole, "_pack", balanced):
+    with recorded_places() as answer, mock.patch.object(rvole, "_pack", balanced):
         _, second = answered(first)
     with pytest.raises(InconsistentInputs):
         bob.finish(second)
@@ -144,10 +145,36 @@ def test_the_check_input_does_not_repeat():
         for inputs in ((5, 6), (5, 7)):
             _, first = begun(seed)
             scalars = tuple(map(SECP256K1.scalar, inputs))
-            _, second = rvole.multiply(SENDER, PLACE, GADGET, first, inputs=scalars, rng=bytes)
-            theta = rvole._theta(SECP256K1, PLACE, rvole._transcript(first), second.masked)
+            with recorded_places() as answer:
+                _, second = rvole.multiply(SENDER, PLACE, GADGET, first, inputs=scalars, rng=bytes)
+            theta = rvole._theta(SECP256K1, answer[0], second.masked)
             found.add((second.eta.value - int(theta[0]) * inputs[0] - int(theta[1]) * inputs[1]) % q)
     assert len(found) == 6
+
+
+def chosen_by_bob(x):
+    """Bob's message with choices of his own making and always one nonce, as only a dishonest Bob sends it."""
+    draws = [x, bytes(32)]
+    _, message = extension.receive(RECEIVER, PLACE, lambda _: draws.pop())
+    return message
+
+
+def test_two_answers_in_one_place_do_not_add_up():
+    """A session that runs twice, by a cloned machine or a mistake, against a Bob who turns all of his choices over.
+
+    His rows change places then, so that masks which hang on rows alone would cancel out and leave twice the inputs.
+    """
+    first, second = (answered(chosen_by_bob(x))[1].masked for x in (bytes(80), b"\xff" * 80))
+    for k, a in enumerate((5, 6)):
+        halves = (int.from_bytes(masked[32 * k : 32 * k + 32], "little") for masked in (first, second))
+        assert sum(halves) % q != 2 * a
+
+
+def test_two_answers_to_one_message_do_not_differ_by_the_inputs():
+    """As before, but Bob says the same twice and Alice's input, a nonce, is another: how far apart is not shown."""
+    message = chosen_by_bob(bytes(80))
+    first, second = (answered(message, inputs)[1].masked for inputs in ((5, 6), (8, 6)))
+    assert (int.from_bytes(second[:32], "little") - int.from_bytes(first[:32], "little")) % q != 3
 
 
 def test_messages_of_other_places_are_refused():

@@ -132,7 +132,8 @@ def _signing(ctx: Context, suite: Ecdsa, terms: PresignatureTerms, message: byte
 
 def _combine(ctx: Context, suite: Ecdsa, signing: _Signing, shares: list[OnlineShare]) -> EcdsaSignature:
     """The quotient of the sums of w_i and u_i, in the lower half; only what libsecp256k1 verifies leaves."""
-    zero = suite.group.zero()
+    group = suite.group
+    zero = group.zero()
     u = sum((share.u for share in shares), zero)
     w = sum((share.w for share in shares), zero)
     others = ctx.others()
@@ -141,9 +142,12 @@ def _combine(ctx: Context, suite: Ecdsa, signing: _Signing, shares: list[OnlineS
     if u.is_zero():
         raise ProtocolAbort("signature", culprits)
     s = w * u.inverse()
-    recovery_id = (signing.R.to_bytes()[0] & 1) | (2 if _x(signing.R) >= suite.group.order else 0)
-    if s.value > suite.group.order // 2:
-        s, recovery_id = -s, recovery_id ^ 1
+    if s.value > group.order // 2:
+        s = -s
+    # With -s goes -R'. Not only we turn s: whoever speaks last can, too, so the point is looked for, and not counted.
+    expected = group.base_multiply(_message(suite, signing)) + group.multiply(signing.terms.public_key, signing.r_x)
+    R = signing.R if group.multiply(signing.R, s) == expected else -signing.R
+    recovery_id = (R.to_bytes()[0] & 1) | (2 if _x(R) >= group.order else 0)
     r_s = signing.r_x.to_bytes() + s.to_bytes()
     if not suite.verify(signing.terms.public_key.to_bytes(), signing.digest, r_s):
         raise ProtocolAbort("signature", culprits)
