@@ -1,5 +1,6 @@
 """Attacks on DKLs23 signing, each carried as far as its countermeasure lets it."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -108,6 +109,43 @@ def test_one_bad_column_of_u(bit):
         assert_ban(simulator, EXTENSION, victims=(1,))
     else:
         verify_elsewhere(child_key(shares), DIGEST, simulator.results[1])
+
+
+def ending(program, setups, at):
+    """A node that drops its pairs, as another session makes it, when this one has yielded ``at`` steps."""
+    answer = None
+    for count in itertools.count(1):
+        try:
+            step = program.send(answer)
+        except StopIteration as stop:
+            return stop.value
+        if count == at:
+            setups.clear()
+        answer = yield step
+
+
+@pytest.mark.parametrize(
+    ("at", "tapped"),
+    [
+        (1, (1, True)),  # before the handshake
+        (2, (1, True)),  # while the checks are announced
+        (3, (2, True)),  # between both rounds
+    ],
+)
+def test_a_pair_that_ended_answers_no_other_session(at, tapped):
+    """Sessions in parallel, each with a guess at another bit of Delta, would learn all of it before the first ban bites."""
+    live = setups_of(1, (1, 2))
+    programs = sign_programs(signers(quorum=(1, 2)), setups={1: live})
+    programs[PartyId(1)] = ending(programs[PartyId(1)], live, at)
+
+    def spoilt(m):
+        if at < 3:
+            return replace(m, extension=replace(m.extension, u=flipped(m.extension.u)))
+        return replace(m, product=replace(m.product, mu=flipped(m.product.mu)))
+
+    failure = run(ECDSA, programs, taps={2: rewriting(tapped, spoilt)}).failures[1]
+    assert isinstance(failure, Desync)
+    assert failure.differing == ((2, ("setup",)),)
 
 
 @pytest.mark.parametrize("field", ["nonce", "u", "x_hat", "t_hat"])

@@ -14,7 +14,7 @@ from keyquorum_core_signer.primitives.shamir import lagrange
 from keyquorum_core_signer.primitives.transcript import digest
 from keyquorum_core_signer.primitives.zero_shares import zero_share
 from keyquorum_core_signer.protocols.context import bind
-from keyquorum_core_signer.protocols.dkls23.errors import PairCompromised
+from keyquorum_core_signer.protocols.dkls23.errors import Desync, PairCompromised
 from keyquorum_core_signer.protocols.dkls23.handshake import compare, handshake
 from keyquorum_core_signer.protocols.dkls23.messages import (
     PresignCommitment,
@@ -43,7 +43,11 @@ Setups: TypeAlias = Mapping[PartyId, PairSetup]
 @dataclass(frozen=True, slots=True)
 class PendingChecks:
     """Checkpoint: checks of these pairs' transfers are about to run. A node that finds it after a restart, without an
-    end of the session, cannot know how they ended, and pairs again."""
+    end of the session, cannot know how they ended, and pairs again.
+
+    The checks run in the very step that answers. The host lets one session of a pair at a time take it, whichever
+    process that runs in: what one learns, as a ban, must be known to the next.
+    """
 
     pairs: tuple[tuple[PartyId, Bytes32], ...]  # peer, id of the set-up
 
@@ -62,7 +66,8 @@ def presign(
 ) -> Rounds[Presignature]:
     """Make what one signature by exactly ``ctx.parties`` with the child key at ``path`` needs, before its message.
 
-    ``setups`` holds our half of the pair set-up with every other party of the quorum.
+    ``setups`` holds our half of the pair set-up with every other party of the quorum. It is looked at again before
+    each check: what is no longer there, because another session ended the pair, is not checked, and :class:`Desync`.
     """
     bound = bind(ctx, suite, PROTOCOL)
     return (yield from presign_bound(ctx, bound, suite, share, path=path, setups=setups, rng=rng))
@@ -93,12 +98,16 @@ def presign_bound(
     # Before any transfer is used: do both sides of each pair stand in the same session? From here on a check that fails
     # ends the pair, and that must survive a crash between the check and its verdict.
     compare(greetings, {j: received[j].handshake for j in others})
-    yield from checkpoint(PendingChecks(tuple((j, setups[j].id) for j in others)))
+    yield from checkpoint(PendingChecks(tuple((j, setup.id) for j, setup in pairs.setups.items())))
+    pairs.require_in(setups)
 
     # Round 2. sk_i is the additive share among this quorum. As Alice towards each: multiply (r_i, sk_i) by its chi_ji.
     # Gamma, in the exponent, and psi_ij = phi_i - chi_ij let the other check, and use, what it gets.
     zeta_i = zero_share(
-        group, digest("keyquorum/dkls23/v1/zero-share", bound, path), me, {j: setups[j].zero_seed for j in others}
+        group,
+        digest("keyquorum/dkls23/v1/zero-share", bound, path),
+        me,
+        {j: setup.zero_seed for j, setup in pairs.setups.items()},
     )
     sk_i = lagrange(group, me, ctx.parties) * (share.secret + tweak) + zeta_i
     c, answers = pairs.multiply({j: received[j].extension for j in others}, (r_i, sk_i), draw)
@@ -113,6 +122,7 @@ def presign_bound(
             for j, answer in answers.items()
         },
     )
+    pairs.require_in(setups)
     openings: dict[PartyId, PresignOpening] = dict(inbox.broadcast)
     products: Mapping[PartyId, PresignMultiplication] = inbox.private
 
@@ -154,6 +164,16 @@ class _Pairs:
     path: Path
     me: PartyId
     setups: Setups
+
+    def require_in(self, live: Setups) -> None:
+        """:class:`Desync` if a set-up was destroyed or made anew since the session began.
+
+        A wrong guess at Delta shows a bit of it, just as a right one: sessions in parallel, each with another guess,
+        would learn as many bits as there are sessions that still check.
+        """
+        gone = [j for j, setup in self.setups.items() if j not in live or live[j].id != setup.id]
+        if gone:
+            raise Desync((j, ("setup",)) for j in gone)
 
     def begin(self, group: Group, rng: Rng) -> tuple[dict[PartyId, rvole.Bob], dict[PartyId, ExtensionMessage]]:
         """As Bob: our state with chi_ij in it, and the first message, per party."""
