@@ -5,6 +5,7 @@ writable files.
 """
 
 import base64
+import errno
 import os
 import re
 import struct
@@ -97,7 +98,12 @@ def contents(pid: int, overlap: int) -> Iterator[bytes]:
             for start, end in resident(pid, *region):
                 tail = b""
                 for address in range(start, end, CHUNK_BYTES):
-                    data = os.pread(descriptor, min(CHUNK_BYTES, end - address), address)
+                    try:
+                        data = os.pread(descriptor, min(CHUNK_BYTES, end - address), address)
+                    except OSError as error:
+                        if error.errno != errno.EIO:
+                            raise
+                        break  # given back to the system since the map was read: nothing is there any more
                     yield tail + data
                     tail = data[-overlap:]
     finally:

@@ -46,6 +46,10 @@ class WorkerLimits:
     memory_mib: int = 512  # address space, of which libraries map much and use little
 
 
+class _ProcessEnded(CodecFault):
+    """There is no answer, because there is no process."""
+
+
 class CodecWorker:
     """Asks one codec, pinned by ``ref``, in a process of its own. For one event loop; questions wait for each other."""
 
@@ -105,6 +109,7 @@ class CodecWorker:
         self, question: Mapping[str, Any], chain: str, read: Callable[[dict[str, Any], Description], A]
     ) -> A:
         async with self._turn:
+            earlier = self._process
             description = await self._started()
             if chain.partition(":")[0] != description.namespace:
                 raise CodecRejected("unsupported-chain", f"the codec {self.ref.name} does not know this chain")
@@ -112,7 +117,7 @@ class CodecWorker:
             frame = _frame({"id": self._identifier, **question})
             try:
                 async with asyncio.timeout(self._limits.answer_s):
-                    body = await self._exchange(frame)
+                    body = await self._answered(frame, reused=self._process is earlier)
                 return read(parse_response(body, self._identifier), description)
             except CodecRejected:
                 raise
@@ -122,6 +127,18 @@ class CodecWorker:
             except BaseException:  # also of a caller that gives up, and leaves an answer behind that nobody may read
                 await self._end()
                 raise
+
+    async def _answered(self, frame: bytes, *, reused: bool) -> bytes:
+        """The answer to a question. A process that ended may have done so before it was asked, which the system tells late:
+        a new one is asked once more, and a codec that ends at this very question ends again."""
+        try:
+            return await self._exchange(frame)
+        except _ProcessEnded:
+            if not reused:
+                raise
+            await self._end()
+            await self._started()
+            return await self._exchange(frame)
 
     async def _exchange(self, frame: bytes) -> bytes:
         process = self._process
@@ -133,7 +150,7 @@ class CodecWorker:
             await process.stdin.drain()
             return await _read_frame(process.stdout)
         except (asyncio.IncompleteReadError, ConnectionError):
-            raise CodecFault("the codec's process ended") from None
+            raise _ProcessEnded("the codec's process ended") from None
 
     async def _started(self) -> Description:
         if self._refusal is not None:
