@@ -166,6 +166,7 @@ class Composition:
 
 async def _drain(app: web.Application) -> None:
     """Let open requests and event streams go before the server waits for them."""
+    app[SERVICES].streams.draining = True
     app[SERVICES].engine.drain()
 
 

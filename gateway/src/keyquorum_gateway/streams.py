@@ -10,12 +10,13 @@ from keyquorum_gateway.telemetry import Metrics
 
 
 class EventStreams:
-    """Open streams."""
+    """Open streams. Those that have no end of their own look at ``draining``."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._of: Counter[str] = Counter()
         self.open = 0
+        self.draining = False  # the gateway stops, and waits for whoever is still being answered
 
     @contextmanager
     def opened(self, tenant_id: str) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
@@ -92,3 +92,17 @@ async def test_nobody_elses_account_is_followed(cell, gateway, account):
     """Nor does its existence show."""
     async with cell.client(gateway, tenant="other") as stranger:
         assert (await stranger.get(f"/v1/accounts/{account['id']}/events")).status == 404
+
+
+async def test_a_gateway_that_stops_ends_its_streams(cell, monkeypatch):
+    """Properly, and without waiting for its shutdown's deadline."""
+    monkeypatch.setattr("keyquorum_gateway.routes.account_events._LOOK_S", 0.02)
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(cell.running())
+        client = await stack.enter_async_context(cell.client(running))
+        async with watching(client, (await client.wallet())["accounts"][0]) as stream:
+            stopping = asyncio.create_task(running.app.shutdown())
+            async with asyncio.timeout(5):
+                assert await stream.content.read() == b""
+            await stopping
+    assert cell.ledger.streams_closed == 1

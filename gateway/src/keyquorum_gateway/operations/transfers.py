@@ -1,7 +1,7 @@
 """Moves money: build, approve, have it signed, store the signed bytes, broadcast those and no others.
 
 Every step starts from what is stored, so that a turn after a restart, or after a client's authorization, goes on where
-the last one ended. Nothing is built a second time once an intent for it exists.
+the last one ended. Once a party may have seen a payload, another one is built only in its place (:mod:`.building`).
 """
 
 import time

@@ -53,7 +53,7 @@ async def stream_account_events(request: web.Request) -> web.StreamResponse:
 
     def is_over() -> bool:
         flag = services.flags.rollout(chain.chain)
-        return _is_gone(request) or (flag is not None and flag.kill)
+        return services.streams.draining or _is_gone(request) or (flag is not None and flag.kill)
 
     with services.streams.opened(tenant_id):
         async with adapter_call(chain.chain, "health", READ_S):
