@@ -47,6 +47,8 @@ class PartyLink:
     )
     nonces: list[bytes] = field(default_factory=list)
     channels: set[str] = field(default_factory=set)
+    paired: set[str] = field(default_factory=set)
+    banned: set[str] = field(default_factory=set)
     ended: BaseException | None = None
 
 
@@ -96,6 +98,13 @@ class HostileCoordinator:
         while not all(set(nodes) - {node} <= self.links[node].channels for node in nodes):
             self._changed.clear()
             await self._changed.wait()
+
+    async def paired(self, nodes: Sequence[str]) -> None:
+        """Wait until each of ``nodes`` is paired with every other: then nothing but sessions is relayed."""
+        async with asyncio.timeout(20):
+            while not all(set(nodes) - {node} <= self.links[node].paired for node in nodes):
+                self._changed.clear()
+                await self._changed.wait()
 
     def send(self, node_id: str, frame: party_pb2.LinkRequest) -> None:
         """Send any frame to a party."""
@@ -203,6 +212,8 @@ class HostileCoordinator:
                 link.nonces.extend(frame.nonces.nonces)
             case "channels":
                 link.channels = set(frame.channels.node_ids)
+                link.paired = set(frame.channels.paired_node_ids)
+                link.banned = set(frame.channels.banned_node_ids)
                 self._changed.set()
             case "relay":
                 self._relay(link.node_id, frame.relay)

@@ -5,6 +5,7 @@ import secrets
 from pathlib import Path
 
 from keyquorum_core_signer.store import commands as c
+from keyquorum_core_signer.store import pair_commands, presignature_commands
 from keyquorum_core_signer.store.envelope import ShareContext, seal
 from keyquorum_core_signer.store.sqlite import SqliteShareStore
 
@@ -14,6 +15,8 @@ INITIATOR = bytes([7]) * 32
 ASSET = "solana:devnet/slip44:501"
 NOW_MS = 1_800_000_000_000
 DEK = bytes(range(32))
+KIND = "dkls23"
+SETUP = bytes([9]) * 32
 
 
 def op_id_of(intent_hash: bytes) -> str:
@@ -81,6 +84,34 @@ def activation(key_id: str = "key_1", *, epoch: int = 1, statement: bytes | None
     """All parties' signatures on the statement of :func:`prepared`."""
     signatures = tuple(c.NodeSignature(f"party-{n}", bytes([n]) * 64) for n in (1, 2, 3))
     return c.ActivateEpoch(key_id, epoch, statement or b"certificate of " + key_id.encode(), signatures, NOW_MS)
+
+
+def pair_setup(node_id: str = "party-2", generation: int = 1, setup_id: bytes = SETUP) -> pair_commands.StorePairSetup:
+    """Our half with a peer."""
+    return pair_commands.StorePairSetup(
+        node_id=node_id,
+        kind=KIND,
+        generation=generation,
+        setup_id=setup_id,
+        kek_id="soft:test:1",
+        now_ms=NOW_MS,
+        sealed=secrets.token_bytes(64),
+    )
+
+
+def presignatures(
+    *numbers: int, key_id: str = "key_2", epoch: int = 1, node_ids: tuple[str, ...] = ("party-1", "party-4")
+) -> presignature_commands.StorePresignatures:
+    """Presignatures whose ids are the given bytes."""
+    return presignature_commands.StorePresignatures(
+        key_id=key_id,
+        epoch=epoch,
+        path=(0, 7),
+        node_ids=node_ids,
+        protocol=KIND,
+        now_ms=NOW_MS,
+        entries=tuple((bytes([number]) * 32, secrets.token_bytes(64)) for number in numbers),
+    )
 
 
 async def make_key(store: SqliteShareStore, key_id: str = "key_1", **changes: object) -> str:

@@ -1,40 +1,20 @@
 """Taproot keys at real parties: any two of three sign for the output key, and for no other."""
 
 import hashlib
-import hmac
 from itertools import combinations
 
 import pytest
-from coincurve import PublicKey, PublicKeyXOnly
+from coincurve import PublicKeyXOnly
 
-from keyquorum_core_signer.intents.certificate import KeyCertificate, parse_certificate
-from keyquorum_core_signer.intents.effects import MessageToSign
-from keyquorum_core_signer.intents.intent import Sign
+from keyquorum_core_signer.intents.certificate import parse_certificate
 from keyquorum_protos.signer.v1 import intent_pb2
 from support.cell import Cell
-from support.hostile_coordinator import HostileCoordinator, authorize, wrap
+from support.hostile_coordinator import HostileCoordinator, authorize
+from support.raw_orders import child_of, order
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SCHEME = "schnorr_bip340"
-
-
-def order(
-    cell: Cell, key_id: str, *messages: tuple[bytes, tuple[int, ...]], scheme: str = SCHEME
-) -> tuple[bytes, intent_pb2.Authorization]:
-    """An intent over raw digests."""
-    command = Sign(key_id, scheme, tuple(MessageToSign(message, path) for message, path in messages))
-    data = wrap(cell, cell.initiator, command)
-    return data, authorize(data, cell.initiator)
-
-
-def child_of(certificate: KeyCertificate, path: tuple[int, ...]) -> bytes:
-    """BIP-32's public derivation, in OpenSSL's HMAC and libsecp256k1: the internal key, 33 bytes."""
-    key, chain_code = PublicKey(certificate.public_key), certificate.chain_code
-    for index in path:
-        digest = hmac.digest(chain_code, key.format() + index.to_bytes(4, "big"), hashlib.sha512)
-        key, chain_code = key.add(digest[:32]), digest[32:]
-    return key.format()
 
 
 def output_key(internal: bytes) -> PublicKeyXOnly:

@@ -43,6 +43,7 @@ async def test_a_party_that_missed_the_last_round_catches_up(cell: Cell, end: st
     victim = cell.parties["party-3"]
     async with HostileCoordinator(cell).connected() as coordinator:
         data, authorization = create_intent(cell)
+        await coordinator.paired(cell.nodes)
         # key generation: a commitment, then an opening and a sealed share, then the signature
         coordinator.hook = withhold_from("party-3", 3)
         running = coordinator.start(cell.nodes, data, authorization, deadline_ms=4000)

@@ -14,20 +14,25 @@ import apsw
 import pytest
 
 from keyquorum_core_signer.store import commands as c
+from keyquorum_core_signer.store import pair_commands as pairs
 from keyquorum_core_signer.store.envelope import EnvelopeError, ShareContext, open_sealed
 from keyquorum_core_signer.store.ports import StoreCorrupt, StoredShare, StoreHead, StoreOwned, StoreUnavailable
-from keyquorum_core_signer.store.schema import LOG, READ_MODEL_TABLES, READ_MODELS
+from keyquorum_core_signer.store.schema import LOG, PAIR_MODELS, READ_MODEL_TABLES, READ_MODELS
 from keyquorum_core_signer.store.sqlite import SqliteShareStore, rebuild_store
 from keyquorum_core_signer.store.verify import Verification, verify_store
 from support.share_store import (
     DEK,
+    KIND,
     NOW_MS,
     PARTY,
+    SETUP,
     activation,
     admission,
     make_key,
     open_store,
+    pair_setup,
     prepared,
+    presignatures,
     sealed_share,
 )
 
@@ -50,6 +55,11 @@ async def fill(path: Path) -> StoreHead:
     await store.execute(spent[1])
     await store.execute(c.BanPeer(op_id, "party-3", "key_1", "bad proof", bytes(32), NOW_MS))
     await store.execute(c.RecordDenial("op_x", "policy-denied", "asset", "default", "key_1", bytes(32), NOW_MS))
+    for number in (1, 2):
+        await store.execute(pair_setup(f"party-{number}"))
+        await store.execute(presignatures(number))
+        checks = pairs.BeginPairChecks(bytes([number]) * 32, ((f"party-{number}", KIND, SETUP),), NOW_MS)
+        await store.execute(checks)
     await store.execute(c.PruneOperations(NOW_MS - 1, NOW_MS))
     head = await store.head()
     await store.close()
@@ -112,7 +122,7 @@ def columns() -> list[tuple[str, str]]:
     """Every column of every table."""
     connection = apsw.Connection(":memory:")
     connection.execute(LOG)
-    connection.execute(READ_MODELS)
+    connection.execute(READ_MODELS + PAIR_MODELS)
     return [(table, str(name)) for table in TABLES for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
 
 
@@ -292,7 +302,7 @@ def test_foreign_file_is_refused(path: Path, content: bytes) -> None:
 
 def test_other_applications_and_versions_are_refused(path: Path, head: StoreHead, tmp_path: Path) -> None:
     """Another SQLite database, and a store of a later format, are told apart from ours."""
-    edit(path, "PRAGMA user_version = 2")
+    edit(path, "PRAGMA user_version = 3")
     with pytest.raises(StoreCorrupt, match="version"):
         asyncio.run(open_store(path))
     foreign = tmp_path / "foreign.db"
@@ -302,6 +312,33 @@ def test_other_applications_and_versions_are_refused(path: Path, head: StoreHead
     Path(f"{foreign}.audit-key").chmod(0o600)
     with pytest.raises(StoreCorrupt, match="not a share store"):
         asyncio.run(open_store(foreign))
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
+    """Its tables for pairs are made when it is opened, once; what it holds stays."""
+    asyncio.run(_first_version(path))
+    for table in ("pairs", "pair_checks", "presignatures"):
+        edit(path, f"DROP TABLE {table}")
+    edit(path, "PRAGMA user_version = 1")
+    for _ in range(2):
+        store = asyncio.run(_paired(path))
+        assert store.seq >= 4
+    assert verify_store(path).sound
+
+
+async def _first_version(path: Path) -> None:
+    store = await open_store(path)
+    await make_key(store)
+    await store.close()
+
+
+async def _paired(path: Path) -> StoreHead:
+    store = await open_store(path)
+    assert await store.get_share("key_1") is not None
+    await store.execute(pair_setup())
+    head = await store.head()
+    await store.close()
+    return head
 
 
 def test_damaged_pages_are_found_out(path: Path, head: StoreHead) -> None:

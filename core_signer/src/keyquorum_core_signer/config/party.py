@@ -66,6 +66,15 @@ class PartyLimits(Section):
     nonces: int = Field(default=64, ge=1, le=4096)  # offered per link and not yet used
 
 
+class PresignatureStock(Section):
+    """How many ECDSA signatures are prepared ahead of time, for the paths that are signed for lately."""
+
+    depth: int = Field(default=8, ge=0, le=1024)  # per path of a key and quorum; 0 prepares none
+    idle_s: int = Field(default=600, ge=1, le=86_400)  # after its last signature a path is not prepared for any more
+    cpu_share: float = Field(default=0.25, gt=0, le=1)  # of the time that preparing may take
+    pools_per_peer: int = Field(default=256, ge=1, le=4096)  # that one peer may have this party keep
+
+
 class Hardening(Section):
     """Protection of the process's memory; only a test that must look inside turns it off."""
 
@@ -87,6 +96,7 @@ class PartyConfig(Section):
     workers: Workers = Workers()
     deadlines: PartyDeadlines = PartyDeadlines()
     limits: PartyLimits = PartyLimits()
+    presignatures: PresignatureStock = PresignatureStock()
     telemetry: Telemetry = Telemetry()
     hardening: Hardening = Hardening()
     log: Log = Log()

@@ -131,7 +131,8 @@ class Ceremony:
         clock, committee, experience = self._setting.clock, self._committee, self._experience
         until = min(clock() + QUORUM_WAIT_S, self._operation.deadline - ATTEMPT_S_MIN)
         while True:
-            seats = committee.take_quorum(plan.node_ids, plan.size, experience.demerits, experience.tried)
+            stocked = self._stocked(plan) if not experience.failures else None
+            seats = committee.take_quorum(plan.node_ids, plan.size, experience.demerits, experience.tried, stocked)
             if seats is not None:
                 return seats
             left = until - clock()
@@ -143,6 +144,18 @@ class Ceremony:
                     await committee.changed.wait()
             except TimeoutError:
                 continue
+
+    def _stocked(self, plan: Plan) -> Callable[[tuple[str, ...]], bool] | None:
+        if not plan.paths:
+            return None
+        return lambda node_ids: self._committee.pools.stocked(plan.key_id, plan.epoch, plan.paths, node_ids)
+
+    def _presignatures(self, plan: Plan, seats: Sequence[Seat]) -> tuple[bytes, ...]:
+        """One for each message, for the first attempt: what failed once is tried again without relying on stocks."""
+        if not plan.paths or self._experience.failures:
+            return ()
+        node_ids = tuple(seat.node_id for seat in seats)
+        return self._committee.pools.take(plan.key_id, plan.epoch, plan.paths, node_ids)
 
     def _no_quorum(self, plan: Plan) -> Failure:
         unable = self._committee.describe_unable(plan.node_ids)
@@ -170,6 +183,7 @@ class Ceremony:
                 participants=[party_pb2.Participant(node_id=seat.node_id, nonce=seat.nonce) for seat in seats],
                 deadline_ms=max(1, int((deadline - setting.clock()) * 1000)),
                 traceparent=traceparent_of(span),
+                presignature_ids=self._presignatures(plan, seats),
             )
             try:
                 attempt.expire_at(deadline)

@@ -1,7 +1,7 @@
 """The committee: all parties of the roster, who of them can work together, and what passes between them."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -13,6 +13,7 @@ from keyquorum_core_signer.coordinator.limits import FORGIVE_S, RELAY_BYTES_MAX
 from keyquorum_core_signer.coordinator.links import LinkTerms, PartyLink
 from keyquorum_core_signer.coordinator.metrics import Metrics
 from keyquorum_core_signer.coordinator.notice import Notice
+from keyquorum_core_signer.coordinator.pools import Pools
 from keyquorum_core_signer.coordinator.quorum import Tried, choose_quorum
 from keyquorum_core_signer.coordinator.registry import KeyRegistry
 from keyquorum_core_signer.intents.roster import Roster
@@ -62,6 +63,7 @@ class Committee:
         self._uses = itertools.count(1)
         self._routes = itertools.count(1)
         self.changed: Final = Notice()
+        self.pools: Final = Pools()
         self.members: Final[Mapping[str, Member]] = {
             node.node_id: Member(
                 link=PartyLink(node, terms, self),
@@ -85,17 +87,25 @@ class Committee:
         return next(self._routes)
 
     def take_quorum(
-        self, node_ids: Iterable[str], size: int, demerits: Mapping[str, int], tried: Tried
+        self,
+        node_ids: Iterable[str],
+        size: int,
+        demerits: Mapping[str, int],
+        tried: Tried,
+        stocked: Callable[[tuple[str, ...]], bool] | None = None,
     ) -> tuple[Seat, ...] | None:
         """Seat ``size`` of ``node_ids``, in ascending roster index, or nobody.
 
         Preferred are those without ``demerits`` in this operation, then those that have not failed lately, then the
         ones least recently used: each party grants only its part of a spending window, so the load has to rotate.
+        ``stocked`` tells of a quorum, in ascending roster index, whether it has presignatures for what is to be signed.
         """
         now = self._clock()
         able = [self.members[node_id] for node_id in node_ids if self._able(node_id)]
         able.sort(key=lambda member: self._rank(member, demerits, now))
-        chosen = choose_quorum([member.link.node_id for member in able], size, self._standing, tried)
+        ranked = [member.link.node_id for member in able]
+        prefer = None if stocked is None else lambda nodes: stocked(self._in_order(nodes))
+        chosen = choose_quorum(ranked, size, self._standing, tried, prefer)
         if chosen is None:
             return None
         seats = []
@@ -106,6 +116,9 @@ class Committee:
             member.last_used = next(self._uses)
             seats.append(Seat(member.link, member.link.take_nonce(), permit))
         return tuple(sorted(seats, key=lambda seat: seat.link.index))
+
+    def _in_order(self, node_ids: Iterable[str]) -> tuple[str, ...]:
+        return tuple(sorted(node_ids, key=lambda node_id: self.members[node_id].link.index))
 
     def settle(self, seat: Seat, outcome: Outcome) -> None:
         """Report how a seat's party did: a failure makes it the second choice for a while, a success clears it."""
@@ -155,12 +168,17 @@ class Committee:
     def on_down(self, link: PartyLink, reason: str) -> None:  # noqa: ARG002 - the listener's signature
         """Tell everybody who can be reached."""
         self._metrics.link_changed(link.node_id, up=False)
+        self.pools.forget(link.node_id)
         self._announce()
         self.changed.give()
 
     def on_changed(self, link: PartyLink) -> None:  # noqa: ARG002 - the listener's signature
         """A quorum may be possible that was not."""
         self.changed.give()
+
+    def on_pool(self, link: PartyLink, pool: party_pb2.PresignaturePool) -> None:
+        """A party tells what it has in stock."""
+        self.pools.report(link.node_id, pool)
 
     def on_relay(self, link: PartyLink, relay: party_pb2.Relay) -> None:
         """Pass bytes on, in order. What cannot be delivered is dropped: the sender knows who can be reached.
@@ -229,5 +247,7 @@ class Committee:
         return demerits.get(member.link.node_id, 0), lately, member.last_used
 
     def _standing(self, one: str, other: str) -> bool:
-        """Whether the pairwise channel stands, as both ends say."""
-        return other in self.members[one].link.channels and one in self.members[other].link.channels
+        """Whether the pairwise channel stands, as both ends say, and neither has banned the other."""
+        mine, theirs = self.members[one].link, self.members[other].link
+        banned = other in mine.banned or one in theirs.banned
+        return other in mine.channels and one in theirs.channels and not banned

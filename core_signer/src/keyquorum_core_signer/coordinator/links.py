@@ -71,6 +71,9 @@ class LinkListener(Protocol):
     def on_relay(self, link: "PartyLink", relay: party_pb2.Relay) -> None:
         """The party sends bytes to another node."""
 
+    def on_pool(self, link: "PartyLink", pool: party_pb2.PresignaturePool) -> None:
+        """The party tells what presignatures it has."""
+
     def on_activated(self, link: "PartyLink", activated: party_pb2.KeyActivated) -> None:
         """The party answers an ActivateKey."""
 
@@ -132,12 +135,15 @@ class PartyLink:
             "attested": self._on_attested,
             "channels": self._on_channels,
             "activated": lambda activated: listener.on_activated(self, activated),
+            "pool": lambda pool: listener.on_pool(self, pool),
         }
         self.up = False
         self.since_ms = terms.now_ms()
         self.reason = "not dialled yet"
         self.introduction = Introduction()
         self.channels: frozenset[str] = frozenset()
+        self.paired: frozenset[str] = frozenset()
+        self.banned: frozenset[str] = frozenset()
 
     def start(self) -> None:
         """Dial, and keep dialling."""
@@ -319,6 +325,8 @@ class PartyLink:
 
     def _on_channels(self, channels: party_pb2.ChannelsChanged) -> None:
         self.channels = self._terms.node_ids.intersection(channels.node_ids)
+        self.paired = self._terms.node_ids.intersection(channels.paired_node_ids)
+        self.banned = self._terms.node_ids.intersection(channels.banned_node_ids)
         self._listener.on_changed(self)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from keyquorum_core_signer.coordinator.failures import (
     INTENT_INVALID,
@@ -18,6 +19,9 @@ from keyquorum_core_signer.intents.intent import CreateKey, Sign
 from keyquorum_core_signer.intents.roster import Roster
 from keyquorum_protos.party.v1 import party_pb2
 
+PRESIGNED: Final = frozenset({"dkls23"})
+"""The protocols whose signatures can be prepared before a message is known."""
+
 Results = Mapping[str, party_pb2.SessionResult]
 
 
@@ -32,13 +36,19 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``size`` of ``node_ids`` run a session of at most ``attempt_s`` seconds; ``judge`` decides on their results."""
+    """``size`` of ``node_ids`` run a session of at most ``attempt_s`` seconds; ``judge`` decides on their results.
+
+    ``paths``, one per message, are there where presignatures may be used: for ECDSA over what a codec explains.
+    """
 
     node_ids: tuple[str, ...]
     size: int
     attempt_s: float
     makes_key: bool
     judge: Callable[[Results], Verdict]
+    key_id: str = ""
+    epoch: int = 0
+    paths: tuple[tuple[int, ...], ...] = ()
 
 
 class Planner:
@@ -90,7 +100,17 @@ class Planner:
             made = Made(signatures=verdict.signatures, detail=_naming("reported another signature", verdict.dissenters))
             return Verdict(made, None, verdict.dissenters)
 
-        return Plan(certificate.node_ids, certificate.threshold, self._sign_s, makes_key=False, judge=judge)
+        presigned = certificate.signing_protocol in PRESIGNED and not command.raw
+        return Plan(
+            certificate.node_ids,
+            certificate.threshold,
+            self._sign_s,
+            makes_key=False,
+            judge=judge,
+            key_id=certificate.key_id,
+            epoch=certificate.epoch,
+            paths=tuple(message.path for message in command.messages) if presigned else (),
+        )
 
     def _find_key(self, command: Sign) -> RegisteredKey:
         key = self._registry.find(command.key_id)

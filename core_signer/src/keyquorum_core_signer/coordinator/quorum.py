@@ -16,23 +16,31 @@ class Tried:
 
 
 def choose_quorum(
-    ranked: Sequence[str], size: int, connected: Callable[[str, str], bool], tried: Tried
+    ranked: Sequence[str],
+    size: int,
+    connected: Callable[[str, str], bool],
+    tried: Tried,
+    stocked: Callable[[Quorum], bool] | None = None,
 ) -> Quorum | None:
     """``size`` of the nodes in ``ranked``, all connected pairwise; those ranked first are preferred.
 
-    A set that has not failed yet is preferred to one that has. None where no set is left. With at most 16 nodes
-    (12,870 sets in the worst case, and only where hardly anything is connected) the search may be a plain one.
+    A set that has not failed yet is preferred to one that has, and of these a ``stocked`` one, where that is of interest.
+    None where no set is left. With at most 16 nodes (12,870 sets in the worst case, and only where hardly anything is
+    connected, or nothing in stock) the search may be a plain one.
     """
+    fresh: Quorum | None = None
     fallback: Quorum | None = None
     for nodes in combinations(ranked, size):
         members = frozenset(nodes)
         if members in tried.barred or not _pairwise(nodes, connected):
             continue
         if members not in tried.failed:
-            return nodes
-        if fallback is None:
+            if stocked is None or stocked(nodes):
+                return nodes
+            fresh = fresh or nodes
+        elif fallback is None:
             fallback = nodes
-    return fallback
+    return fresh or fallback
 
 
 def _pairwise(nodes: Iterable[str], connected: Callable[[str, str], bool]) -> bool:

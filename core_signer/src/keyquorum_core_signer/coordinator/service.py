@@ -136,6 +136,8 @@ class SignerEdge(signer_pb2_grpc.SignerServiceServicer):
             channels=sorted(link.channels),
             kek_kind=link.introduction.kek_kind,
             identity_key=self.roster.node(node_id).identity_key,
+            paired=sorted(link.paired),
+            banned=sorted(link.banned),
         )
 
     async def _follow(

@@ -130,6 +130,7 @@ def _is_ordered(order: Order, certificate: KeyCertificate) -> bool:
         certificate.threshold,
         certificate.node_ids,
         certificate.policy,
+        certificate.protocol,
     ) == (
         order.digest,
         order.intent.tenant_id,
@@ -140,4 +141,5 @@ def _is_ordered(order: Order, certificate: KeyCertificate) -> bool:
         command.threshold,
         command.node_ids,
         command.policy,
+        command.protocol,
     )

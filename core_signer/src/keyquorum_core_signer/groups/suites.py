@@ -1,8 +1,7 @@
 """Which group, hashes and verification equation belong to a signature scheme.
 
 :func:`suite_for` knows the schemes that wallets hold keys for. ``frost`` signs for a :class:`FrostSuite` as RFC 9591
-says and for :class:`Bip340` as BIP-445 does; for the other schemes keys can be generated, and their ``signable`` is
-false.
+says and for :class:`Bip340` as BIP-445 does; threshold ECDSA protocols sign for :class:`Ecdsa`.
 """
 
 import hashlib
@@ -30,7 +29,6 @@ class Suite(ABC):
     scheme: ClassVar[str]  # the name that wallets and intents use
     context_string: ClassVar[str]  # enters every hash of a session
     group: ClassVar[Group]
-    signable: ClassVar[bool] = False  # whether a protocol of ours can make its signatures
 
     @abstractmethod
     def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
@@ -46,8 +44,6 @@ class Suite(ABC):
 
 class FrostSuite(Suite):
     """A ciphersuite of RFC 9591: section 6's five hash functions and the encoding of a signature."""
-
-    signable = True
 
     @abstractmethod
     def h1(self, message: bytes) -> Scalar:
@@ -172,7 +168,6 @@ class Bip340(Suite):
     scheme = "schnorr_bip340"
     context_string = "keyquorum-bip340-secp256k1-v1"
     group = SECP256K1
-    signable = True
 
     def tagged_hash(self, tag: str, message: bytes) -> bytes:
         """BIP-340's SHA-256(SHA-256(tag) || SHA-256(tag) || message)."""

@@ -41,6 +41,12 @@ class KeyCertificate:
     intent_hash: bytes
     transcript_hash: bytes
     imported: bool = False
+    protocol: str = ""  # what signs with the key; empty for the scheme's own
+
+    @property
+    def signing_protocol(self) -> str:
+        """What signs with the key, by name."""
+        return fields.protocol_of(self.scheme, self.protocol)
 
 
 def build_certificate(
@@ -78,6 +84,7 @@ def build_certificate(
         policy=command.policy,
         intent_hash=intent_hash,
         transcript_hash=transcript_hash,
+        protocol=command.protocol,
     )
 
 
@@ -103,6 +110,7 @@ def encode_certificate(certificate: KeyCertificate) -> bytes:
         intent_hash=certificate.intent_hash,
         transcript_hash=certificate.transcript_hash,
         imported=certificate.imported,
+        protocol=certificate.protocol,
     ).SerializeToString(deterministic=True)
 
 
@@ -144,6 +152,7 @@ def parse_certificate(data: bytes) -> KeyCertificate:
         intent_hash=fields.exactly(message.intent_hash, fields.HASH_BYTES, "intent_hash"),
         transcript_hash=fields.exactly(message.transcript_hash, fields.HASH_BYTES, "transcript_hash"),
         imported=message.imported,
+        protocol=fields.protocol(message.protocol, scheme, "protocol"),
     )
 
 

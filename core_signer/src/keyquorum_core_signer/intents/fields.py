@@ -5,7 +5,7 @@ Each function returns its argument, narrowed, or raises :class:`IntentError` nam
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -24,6 +24,11 @@ HASH_BYTES = 32
 KEY_BYTES = 32
 PUBLIC_KEY_BYTES = {"eddsa_ed25519": 32, "schnorr_bip340": 33, "ecdsa_secp256k1": 33}
 DIGEST_SCHEMES = frozenset({"schnorr_bip340", "ecdsa_secp256k1"})
+PROTOCOLS: Final = {  # the first one of each is the scheme's own
+    "eddsa_ed25519": ("frost",),
+    "schnorr_bip340": ("frost",),
+    "ecdsa_secp256k1": ("dkls23", "gg20", "gg18"),
+}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _OPAQUE = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -113,6 +118,18 @@ def scheme(value: str, what: str) -> str:
     if value not in PUBLIC_KEY_BYTES:
         raise IntentError(SCHEME_UNAVAILABLE, f"{what}: unknown scheme")
     return value
+
+
+def protocol(value: str, scheme: str, what: str) -> str:
+    """What signs with a key of a scheme; empty for the scheme's own. Whether a party offers it is for the party to say."""
+    if value and value not in PROTOCOLS[scheme]:
+        raise IntentError(SCHEME_UNAVAILABLE, f"{what}: nothing of that name signs {scheme}")
+    return value
+
+
+def protocol_of(scheme: str, value: str) -> str:
+    """The protocol that a permitted value stands for."""
+    return value or PROTOCOLS[scheme][0]
 
 
 def exactly(value: bytes, length: int, what: str) -> bytes:

@@ -59,6 +59,7 @@ class CreateKey:
     threshold: int
     node_ids: tuple[str, ...]
     policy: Policy
+    protocol: str = ""  # what signs with the key; empty for the scheme's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ def encode_intent(intent: Intent) -> bytes:
                 threshold=command.threshold,
                 node_ids=command.node_ids,
                 policy=policy_to_proto(command.policy),
+                protocol=command.protocol,
             )
         )
     else:
@@ -186,14 +188,16 @@ def _create_key(message: intent_pb2.CreateKeyCommand) -> CreateKey:
     fields.distinct(node_ids, "node_ids")
     if not THRESHOLD_MIN <= message.threshold <= len(node_ids):
         raise fields.invalid(f"threshold: {THRESHOLD_MIN} to {len(node_ids)} are allowed")
+    scheme = fields.scheme(message.scheme, "scheme")
     return CreateKey(
         key_id=fields.opaque(message.key_id, "key_", "key_id"),
         wallet_id=fields.opaque(message.wallet_id, "wal_", "wallet_id"),
         user_id=fields.user(message.user_id, "user_id"),
-        scheme=fields.scheme(message.scheme, "scheme"),
+        scheme=scheme,
         threshold=message.threshold,
         node_ids=node_ids,
         policy=policy_from_proto(message.policy, "policy"),
+        protocol=fields.protocol(message.protocol, scheme, "protocol"),
     )
 
 

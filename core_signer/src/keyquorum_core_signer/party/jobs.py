@@ -1,18 +1,18 @@
 """What a party tells its worker processes, and what comes back: typed, canonical, and never pickled.
 
-A job carries the sealed share and the one data key that opens it; the share itself exists in the clear only in the
-worker that runs the session.
+A job carries what is sealed and the one data key that opens it; what is inside exists in the clear only in the worker
+that runs the session.
 """
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
-from keyquorum_core_signer.wire.codec import Codec, Limits
+from keyquorum_core_signer.wire.codec import Bytes32, Codec, Limits
 
-PAYLOAD_BYTES_MAX: Final = 16 * 1024  # of a protocol message: 16 parties' commitments are 1 KiB, 16 nonce pairs too
+# An intent's messages at their largest, 16 of 64 KiB, or its presignatures; and what surrounds them.
+_codec = Codec({}, Limits(message_bytes=3 << 20))
 
-# An intent's messages at their largest, 16 of 64 KiB, and what surrounds them.
-_codec = Codec({}, Limits(message_bytes=2 << 20))
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,23 @@ class WorkerSetup:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionTerms:
+    """Where a session stands; all of it enters every hash and signature of the session.
+
+    ``binding`` is the hash of what ordered it: an intent, or what the parties of a presigning agreed on.
+    """
+
+    session_id: bytes
+    participants: tuple[Seat, ...]
+    threshold: int
+    key_id: str
+    epoch: int
+    binding: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ShareKey:
-    """Where a share version belongs, and the data key that seals it."""
+    """Where something sealed belongs, and the data key that seals it: a share version, one half of a pair set-up."""
 
     user_id: str
     key_id: str
@@ -48,15 +63,28 @@ class ShareKey:
 
 
 @dataclass(frozen=True, slots=True)
-class SignJob:
-    """Sign ``messages`` (bytes, path) with the share in ``sealed``."""
+class Sealed:
+    """A stored thing and what opens it."""
 
-    session_id: bytes
-    intent_hash: bytes
-    participants: tuple[Seat, ...]
-    threshold: int
-    share_key: ShareKey
-    sealed: bytes
+    key: ShareKey
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PairHalf:
+    """Our half of the set-up with the party at Shamir index ``peer``."""
+
+    peer: int
+    setup_id: Bytes32
+    sealed: Sealed
+
+
+@dataclass(frozen=True, slots=True)
+class SignJob:
+    """FROST: sign ``messages`` (bytes, path)."""
+
+    terms: SessionTerms
+    share: Sealed
     messages: tuple[tuple[bytes, tuple[int, ...]], ...]
 
 
@@ -64,10 +92,58 @@ class SignJob:
 class CreateKeyJob:
     """Make a key as the intent bytes say; seal the share under ``share_key``."""
 
-    session_id: bytes
+    terms: SessionTerms
     intent: bytes
-    participants: tuple[Seat, ...]
-    threshold: int
+    share_key: ShareKey
+
+
+@dataclass(frozen=True, slots=True)
+class PairJob:
+    """DKLs23: agree with the one other participant on set-up number ``generation``; seal our half under ``share_key``."""
+
+    terms: SessionTerms
+    generation: int
+    share_key: ShareKey
+
+
+@dataclass(frozen=True, slots=True)
+class EcdsaSignJob:
+    """DKLs23: sign ``messages`` (digest, path) without presignatures."""
+
+    terms: SessionTerms
+    share: Sealed
+    halves: tuple[PairHalf, ...]
+    messages: tuple[tuple[bytes, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PresignJob:
+    """DKLs23: make ``count`` presignatures for one path; seal each under ``share_key``."""
+
+    terms: SessionTerms
+    share: Sealed
+    halves: tuple[PairHalf, ...]
+    path: tuple[int, ...]
+    count: int
+    share_key: ShareKey
+
+
+@dataclass(frozen=True, slots=True)
+class PresignatureUse:
+    """One presignature, burned already, and what to sign with it."""
+
+    presignature_id: Bytes32
+    sealed: bytes = field(repr=False)
+    path: tuple[int, ...]
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineJob:
+    """DKLs23: sign with presignatures that ``share_key`` opens. Needs no share."""
+
+    terms: SessionTerms
+    uses: tuple[PresignatureUse, ...]
     share_key: ShareKey
 
 
@@ -80,8 +156,30 @@ class PreparedShare:
 
 
 @dataclass(frozen=True, slots=True)
+class MadeHalf:
+    """The content of pairing's checkpoint: our half, sealed."""
+
+    setup_id: Bytes32
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PendingPairs:
+    """The content of presigning's checkpoint: checks of these set-ups are about to run."""
+
+    setup_ids: tuple[tuple[int, Bytes32], ...]  # peer's Shamir index, id
+
+
+@dataclass(frozen=True, slots=True)
+class MadePresignatures:
+    """The result of a PresignJob: id and sealed content of each."""
+
+    presignatures: tuple[tuple[Bytes32, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MadeSignatures:
-    """The result of a SignJob, in the order of its messages."""
+    """The result of signing, in the order of the messages."""
 
     signatures: tuple[bytes, ...]
 
@@ -94,36 +192,30 @@ class MadeKey:
     signatures: tuple[tuple[str, bytes], ...]
 
 
-Job = SignJob | CreateKeyJob
+Job = SignJob | CreateKeyJob | PairJob | EcdsaSignJob | PresignJob | OnlineJob
+Made = PreparedShare | MadeHalf | PendingPairs | MadePresignatures | MadeSignatures | MadeKey
+
+_KINDS: Final[dict[bytes, type[Job]]] = {
+    b"s": SignJob,
+    b"c": CreateKeyJob,
+    b"p": PairJob,
+    b"e": EcdsaSignJob,
+    b"r": PresignJob,
+    b"o": OnlineJob,
+}
+_PREFIXES: Final[dict[type, bytes]] = {kind: prefix for prefix, kind in _KINDS.items()}
 
 
-def encode(value: WorkerSetup | Job | PreparedShare | MadeSignatures | MadeKey) -> bytes:
+def encode(value: WorkerSetup | Job | Made) -> bytes:
     """Canonical bytes, preceded by one byte that says which job it is where there is a choice."""
-    prefix = {SignJob: b"s", CreateKeyJob: b"c"}.get(type(value), b"")
-    return prefix + _codec.encode(value)
+    return _PREFIXES.get(type(value), b"") + _codec.encode(value)
 
 
 def decode_job(data: bytes) -> Job:
     """A job from its bytes; ``DecodeError`` or ``KeyError`` for anything else."""
-    kind: type[Job] = {b"s": SignJob, b"c": CreateKeyJob}[data[:1]]
-    return _codec.decode(kind, data[1:])
+    return _codec.decode(_KINDS[data[:1]], data[1:])
 
 
-def decode_setup(data: bytes) -> WorkerSetup:
-    """Inverse of :func:`encode`."""
-    return _codec.decode(WorkerSetup, data)
-
-
-def decode_prepared(data: bytes) -> PreparedShare:
-    """Inverse of :func:`encode`."""
-    return _codec.decode(PreparedShare, data)
-
-
-def decode_signatures(data: bytes) -> MadeSignatures:
-    """Inverse of :func:`encode`."""
-    return _codec.decode(MadeSignatures, data)
-
-
-def decode_made_key(data: bytes) -> MadeKey:
-    """Inverse of :func:`encode`."""
-    return _codec.decode(MadeKey, data)
+def decode(kind: type[T], data: bytes) -> T:
+    """Inverse of :func:`encode` for what is no job."""
+    return _codec.decode(kind, data)

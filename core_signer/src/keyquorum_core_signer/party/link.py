@@ -18,23 +18,33 @@ from keyquorum_core_signer.codecs.pool import CodecPool
 from keyquorum_core_signer.intents.certificate import verify_certificate
 from keyquorum_core_signer.intents.effects import codec_ref_to_proto
 from keyquorum_core_signer.intents.errors import IntentError
+from keyquorum_core_signer.intents.limits import MESSAGES_MAX
+from keyquorum_core_signer.party import control
 from keyquorum_core_signer.party.activation import activate
+from keyquorum_core_signer.party.agreement import AgreedSession
 from keyquorum_core_signer.party.attestation import Attestor
 from keyquorum_core_signer.party.mesh import ChannelMesh
 from keyquorum_core_signer.party.metrics import CHANNELS
 from keyquorum_core_signer.party.nonces import NONCE_BYTES, SessionNonces
+from keyquorum_core_signer.party.pairing import Pairing, PairingServices
+from keyquorum_core_signer.party.presignatures import Pool
+from keyquorum_core_signer.party.presigning import Presigning, PresigningServices
 from keyquorum_core_signer.party.refusal import INTENT_INVALID, INTERNAL, OVERLOADED, Refusal
 from keyquorum_core_signer.party.session import PartySession, SessionServices, session_id
 from keyquorum_core_signer.store.ports import StoreError
 from keyquorum_core_signer.wire.channel import PairwiseChannel, PinnedPeer
+from keyquorum_core_signer.wire.codec import DecodeError
 from keyquorum_core_signer.wire.envelope import peek_session
 from keyquorum_core_signer.wire.identity import IdentityKey
 from keyquorum_protos.party.v1 import party_pb2
 from keyquorum_protos.signer.v1 import signer_pb2
 
-TEND_S: Final = 0.5  # how often channels are looked after
+TEND_S: Final = 0.5  # how often channels and pairs are looked after
+FILL_S: Final = 0.05  # between two looks at whether a pool of presignatures lacks some
+TALKS_MAX: Final = 64  # messages outside of sessions that are being answered at once
 DRAIN_S_MAX: Final = 2.0  # for what an ended link still has to say
 TURN_FRAMES: Final = 32  # of a batch that are handled before other links have their turn
+PRESIGNATURE_ID_BYTES: Final = 32
 BATCH_BYTES_MAX: Final = 1 << 18  # of frames that are written at once; a frame on top still fits a message
 _log = structlog.get_logger("party.link")
 
@@ -61,6 +71,8 @@ class LinkServices:
     identity: IdentityKey
     codecs: CodecPool
     attestor: Attestor
+    pairing: PairingServices
+    presigning: PresigningServices
     limits: LinkLimits
     version: str
 
@@ -79,7 +91,8 @@ class Link:
         self._roster = services.session.roster
         self.outgoing: asyncio.Queue[party_pb2.LinkResponse | None] = asyncio.Queue(services.limits.outgoing_frames)
         self._nonces = SessionNonces(secrets.token_bytes, services.limits.nonces)
-        self._sessions: dict[bytes, PartySession] = {}
+        self._sessions: dict[bytes, PartySession | AgreedSession] = {}
+        self._talks = 0
         self._running: dict[int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         me = self._roster.node(self._node_id)
@@ -91,6 +104,8 @@ class Link:
             changed=self._channels_changed,
             clock=time.monotonic,
         )
+        self._pairing = Pairing(services.pairing, self)
+        self._presigning = Presigning(services.presigning, self, self._mesh.standing)
 
     async def open(self) -> None:
         """Introduce this party, offer nonces, start looking after channels."""
@@ -106,7 +121,13 @@ class Link:
         )
         self.send(party_pb2.LinkResponse(hello=hello))
         self._offer_nonces()
+        presignatures = self._services.session.presignatures
+        presignatures.listen(self._pool_changed)
+        self._services.session.pairs.watch(self._tell_peers)
+        for pool in presignatures.pools():
+            self._pool_changed(pool)
         self._spawn(self._tend())
+        self._spawn(self._fill())
 
     async def next_frame(self) -> party_pb2.LinkResponse | None:
         """What the coordinator is to be sent next, all that waits at once; None at the end."""
@@ -158,6 +179,8 @@ class Link:
         """End everything that belongs to the link."""
         if self._last_call is not None:
             self._last_call.cancel()
+        self._services.session.presignatures.unlisten(self._pool_changed)
+        self._services.session.pairs.unwatch(self._tell_peers)
         tasks = [*self._tasks, *self._running.values()]
         for task in tasks:
             task.cancel()
@@ -174,6 +197,14 @@ class Link:
     def send_peer(self, node_id: str, frame: bytes) -> bool:
         """Send a frame in the pairwise channel with ``node_id``; False where none stands."""
         return self._mesh.send(node_id, frame)
+
+    def enroll(self, session: AgreedSession) -> None:
+        """Have a session that no coordinator started receive its envelopes."""
+        self._sessions[session.session_id] = session
+
+    def dismiss(self, session: AgreedSession) -> None:
+        """The session has ended."""
+        self._sessions.pop(session.session_id, None)
 
     def _ignore(self, kind: str) -> None:
         """Say so once: how long the log becomes is not for a coordinator to decide."""
@@ -213,6 +244,9 @@ class Link:
             raise Refusal(
                 INTENT_INVALID, "not a nonce that this party offered and nobody used", rule="nonce", retriable=True
             )
+        presignature_ids = tuple(start.presignature_ids)
+        if len(presignature_ids) > MESSAGES_MAX or any(len(name) != PRESIGNATURE_ID_BYTES for name in presignature_ids):
+            raise Refusal(INTENT_INVALID, "not the names of presignatures", rule="presignature")
         deadline_s = min(start.deadline_ms / 1000, self._services.limits.session_s_max)
         return PartySession(
             services=services,
@@ -223,6 +257,7 @@ class Link:
             session_id=session_id(ordered.digest, self._roster.roster_hash, participants),
             deadline_s=deadline_s,
             traceparent=start.traceparent,
+            presignature_ids=presignature_ids,
         )
 
     def _check_participants(self, participants: tuple[tuple[str, bytes], ...]) -> None:
@@ -291,6 +326,25 @@ class Link:
         while True:
             await asyncio.sleep(TEND_S)
             self._mesh.tend()
+            self._pair()
+
+    def _pair(self) -> None:
+        """Make what set-ups lack with those who can be reached."""
+        for node_id in self._mesh.standing():
+            if self._pairing.due(node_id):
+                self._spawn(self._pairing.pair(node_id))
+
+    async def _fill(self) -> None:
+        while True:
+            await asyncio.sleep(FILL_S)
+            await self._presigning.fill()
+
+    def _pool_changed(self, pool: Pool) -> None:
+        stock = self._services.session.presignatures.stock(pool)
+        changed = party_pb2.PresignaturePool(
+            key_id=pool.key_id, epoch=pool.epoch, path=pool.path, node_ids=pool.node_ids, presignature_ids=stock
+        )
+        self.send(party_pb2.LinkResponse(pool=changed))
 
     def _offer_nonces(self) -> None:
         fresh = self._nonces.replenish()
@@ -316,15 +370,43 @@ class Link:
         self.send(party_pb2.LinkResponse(relay=relay))
 
     def _deliver(self, peer: str, frame: bytes) -> None:
+        if control.is_control(frame):
+            self._hear(peer, frame)
+            return
         identifier = peek_session(frame)
         session = self._sessions.get(identifier) if identifier is not None else None
         if session is not None:
             session.receive(peer, frame)
 
+    def _hear(self, peer: str, frame: bytes) -> None:
+        """Take what a peer says outside of sessions; each takes a task, and there are only so many at a time."""
+        try:
+            message = control.decode(frame)
+        except DecodeError:
+            return
+        if self._talks >= TALKS_MAX:
+            return
+        self._talks += 1
+        self._spawn(self._answer(peer, message))
+
+    async def _answer(self, peer: str, message: control.Control) -> None:
+        try:
+            await self._pairing.take(peer, message)
+            await self._presigning.take(peer, message)
+        finally:
+            self._talks -= 1
+
     def _channels_changed(self) -> None:
         standing = self._mesh.standing()
         CHANNELS.labels(self._coordinator_id).set(len(standing))
-        changed = party_pb2.ChannelsChanged(node_ids=standing)
+        self._tell_peers()
+        asyncio.get_running_loop().call_soon(self._pair)
+
+    def _tell_peers(self) -> None:
+        pairs = self._services.session.pairs
+        changed = party_pb2.ChannelsChanged(
+            node_ids=self._mesh.standing(), paired_node_ids=pairs.living, banned_node_ids=sorted(pairs.banned)
+        )
         self.send(party_pb2.LinkResponse(channels=changed))
 
     def _busy(self) -> bool:

@@ -16,3 +16,10 @@ DENIALS_UNRECORDED: Final = Counter(
 )
 LINKS: Final = Gauge("keyquorum_party_links", "Coordinators whose link is open")
 CHANNELS: Final = Gauge("keyquorum_party_channels", "Pairwise channels that stand", ["coordinator"])
+PAIRS: Final = Gauge("keyquorum_party_pairs", "Peers that a living pair set-up is held with")
+BANS: Final = Counter("keyquorum_party_bans_total", "Bans of a peer for a check that no honest party fails", ["peer"])
+PRESIGNATURES: Final = Gauge("keyquorum_party_presignatures", "Presignatures in stock, of all keys and quorums")
+PRESIGNATURES_MADE: Final = Counter("keyquorum_party_presignatures_made_total", "Presignatures that were stored")
+PRESIGNATURES_BURNED: Final = Counter(
+    "keyquorum_party_presignatures_burned_total", "Presignatures used for a signature"
+)

@@ -11,6 +11,7 @@ POLICY_DENIED = "policy-denied"
 INTENT_INVALID = "intent-invalid"
 DEADLINE_EXCEEDED = "deadline-exceeded"
 OVERLOADED = "overloaded"
+PROTOCOL_ABORT = "protocol-abort"
 INTERNAL = "internal"
 
 

@@ -32,8 +32,13 @@ from keyquorum_core_signer.party import jobs
 from keyquorum_core_signer.party.admission import Admission
 from keyquorum_core_signer.party.attestation import Attestor
 from keyquorum_core_signer.party.custody import Custody
+from keyquorum_core_signer.party.demand import Demand
 from keyquorum_core_signer.party.keyring import Keyring
 from keyquorum_core_signer.party.link import LinkLimits, LinkServices
+from keyquorum_core_signer.party.pairing import PairingServices
+from keyquorum_core_signer.party.pairs import Pairs
+from keyquorum_core_signer.party.presignatures import Presignatures
+from keyquorum_core_signer.party.presigning import PresigningServices, PresigningTerms
 from keyquorum_core_signer.party.reservations import Reservations
 from keyquorum_core_signer.party.service import PartyService
 from keyquorum_core_signer.party.session import SessionServices
@@ -99,14 +104,25 @@ async def _serve(config: PartyConfig) -> int:
         store = await SqliteShareStore.open(config.store.path, config.node_id)
         stack.push_async_callback(store.close)
         keyring = Keyring(store, roster)
+        custody = Custody(store, kek)
+        pairs = Pairs(config.node_id, roster, store, kek, now_ms)
+        presignatures = Presignatures(store, now_ms)
+        await pairs.open()
+        await presignatures.open()
+        pairs.listen(presignatures.reload)
+        stock = config.presignatures
+        demand = Demand(1000 * stock.idle_s, now_ms)
         sessions = SessionServices(
             node_id=config.node_id,
             roster=roster,
             admission=Admission(config.node_id, roster, store, keyring=keyring, codecs=codecs, now_ms=now_ms),
-            custody=Custody(store, kek),
+            custody=custody,
             store=store,
             pool=pool,
             reservations=Reservations(),
+            pairs=pairs,
+            presignatures=presignatures,
+            demand=demand,
             telemetry=telemetry,
             now_ms=now_ms,
         )
@@ -115,6 +131,19 @@ async def _serve(config: PartyConfig) -> int:
             identity=identity,
             codecs=codecs,
             attestor=Attestor(config.node_id, identity, keyring, codecs),
+            pairing=PairingServices(config.node_id, roster, pairs, pool, now_ms),
+            presigning=PresigningServices(
+                node_id=config.node_id,
+                roster=roster,
+                terms=PresigningTerms(stock.depth, stock.pools_per_peer, stock.cpu_share),
+                pairs=pairs,
+                presignatures=presignatures,
+                demand=demand,
+                keyring=keyring,
+                custody=custody,
+                pool=pool,
+                filling=asyncio.Lock(),
+            ),
             limits=LinkLimits(
                 sessions=config.limits.sessions,
                 nonces=config.limits.nonces,

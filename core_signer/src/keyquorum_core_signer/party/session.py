@@ -4,6 +4,7 @@
 stage     what must have happened
 ========= =====================================================================================================
 admission the initiator is proven, policy and codec agree, the operation id is durable (``Admission.admit``)
+turn      ECDSA without presignatures: the sessions before it in its pairs have their verdicts
 rounds    the worker runs the protocol; envelopes travel in the pairwise channels
 storing   key generation only: the sealed share is durable before the certificate is signed
 emission  the store grants the last-round message: the intent is still valid, the reservation still stands
@@ -15,10 +16,10 @@ Whatever happens before emission gives the reservation back, cancellation too; n
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from opentelemetry.trace import Span
@@ -26,40 +27,45 @@ from opentelemetry.trace import Span
 from keyquorum_core_signer.hsm.ports import KekError
 from keyquorum_core_signer.intents.certificate import assemble_certificate, verify_certificate
 from keyquorum_core_signer.intents.errors import IntentError
-from keyquorum_core_signer.intents.intent import CreateKey
+from keyquorum_core_signer.intents.intent import CreateKey, Sign
 from keyquorum_core_signer.intents.roster import Roster
-from keyquorum_core_signer.party import jobs
+from keyquorum_core_signer.party import ecdsa, jobs
 from keyquorum_core_signer.party.activation import activate
 from keyquorum_core_signer.party.admission import Admission, Admitted, AdmittedCreate, AdmittedSign, Ordered
+from keyquorum_core_signer.party.checked import Checks
+from keyquorum_core_signer.party.conversation import Conversation, SessionFailed
 from keyquorum_core_signer.party.custody import Custody
+from keyquorum_core_signer.party.demand import Demand
 from keyquorum_core_signer.party.metrics import SESSION_SECONDS, SESSIONS
+from keyquorum_core_signer.party.pairs import DKLS23, Pairs
+from keyquorum_core_signer.party.presignatures import Presignatures
 from keyquorum_core_signer.party.refusal import (
     DEADLINE_EXCEEDED,
+    INTENT_INVALID,
     INTERNAL,
     OPERATION_CONFLICT,
     OVERLOADED,
     POLICY_DENIED,
+    PROTOCOL_ABORT,
     QUORUM_UNAVAILABLE,
     Refusal,
 )
 from keyquorum_core_signer.party.reservations import Reservations
-from keyquorum_core_signer.protocols.rounds import PartyId
+from keyquorum_core_signer.party.turns import Turn
+from keyquorum_core_signer.protocols.dkls23.errors import PAIR_COMPROMISED, PAIR_DESYNC
 from keyquorum_core_signer.runtime import events
-from keyquorum_core_signer.runtime.session import Outgoing
 from keyquorum_core_signer.runtime.worker import WorkerPool
-from keyquorum_core_signer.runtime.worker_session import PoolError, WorkerSession
+from keyquorum_core_signer.runtime.worker_session import PoolError
 from keyquorum_core_signer.store import commands
 from keyquorum_core_signer.store.ports import Claimed, OutcomeUnknown, ShareStore, StoreError
 from keyquorum_core_signer.telemetry import Telemetry
 from keyquorum_core_signer.wire.codec import hash_typed
 from keyquorum_protos.party.v1 import party_pb2
-from keyquorum_protos.party.v1.envelope_pb2 import Envelope
 from keyquorum_protos.signer.v1 import signer_pb2
 
-EARLY_FRAMES_MAX: Final = 4  # from each peer while we still decide: it has its first round to say, and waits for ours
-EARLY_FRAME_BYTES_MAX: Final = jobs.PAYLOAD_BYTES_MAX + 1024  # and the envelope around it
 SIGN_ROUNDS: Final = 2
 CREATE_ROUNDS: Final = 3
+SMALL_PAYLOAD_BYTES: Final = 16 * 1024  # of a message of FROST, of key generation, or of the online phase
 _log = structlog.get_logger("party.session")
 
 
@@ -89,6 +95,9 @@ class SessionServices:
     store: ShareStore
     pool: WorkerPool
     reservations: Reservations
+    pairs: Pairs
+    presignatures: Presignatures
+    demand: Demand
     telemetry: Telemetry
     now_ms: Callable[[], int]
 
@@ -113,33 +122,57 @@ class PartySession:
     session_id: bytes
     deadline_s: float
     traceparent: str
-    _worker: WorkerSession | None = None
-    _early: list[tuple[PartyId, bytes]] = field(default_factory=list)
-    _progress: _Progress = field(default_factory=_Progress)
+    presignature_ids: tuple[bytes, ...] = ()
+    _conversation: Conversation = field(init=False)
+    _turn: Turn | None = field(default=None, init=False)
+    _last_round: int = field(default=CREATE_ROUNDS, init=False)
+    _checkpoint: Callable[[bytes], Awaitable[None]] | None = field(default=None, init=False)
+    _task: asyncio.Task[Any] | None = field(default=None, init=False)
+    _expelled: bool = field(default=False, init=False)
+    _progress: _Progress = field(default_factory=_Progress, init=False)
+
+    def __post_init__(self) -> None:
+        """Stand in line where a line is needed: in the order in which sessions were started, before anything waits."""
+        command = self.ordered.intent.command
+        checked = isinstance(command, Sign) and command.scheme == ecdsa.SCHEME and not self.presignature_ids
+        if checked:
+            self._turn = self.services.pairs.turns.queue(self._others())
+        count = len(command.messages) if isinstance(command, Sign) else 1
+        self._conversation = Conversation(
+            self.services.pool,
+            self.services.roster,
+            self.participants,
+            self.link.send_peer,
+            payload_bytes_max=count * ecdsa.PAYLOAD_BYTES if checked else SMALL_PAYLOAD_BYTES,
+        )
 
     def receive(self, node_id: str, frame: bytes) -> None:
         """Take an envelope that came out of the channel with ``node_id``."""
-        if node_id not in self.participants:
-            return
-        peer = PartyId(self.services.roster.node(node_id).index)
-        if self._worker is not None:
-            self._worker.deliver(peer, frame)
-        elif len(frame) <= EARLY_FRAME_BYTES_MAX and sum(1 for p, _ in self._early if p == peer) < EARLY_FRAMES_MAX:
-            self._early.append((peer, frame))
+        self._conversation.receive(node_id, frame)
 
     async def run(self) -> None:
         """Run to the end, and report it. Cancellation reports nothing: the link is gone or wants no answer."""
         result = party_pb2.SessionResult(route=self.route)
         started = time.monotonic()
+        task = self._task = asyncio.current_task()
+        assert task is not None
         self.services.reservations.enter(self.ordered.op_id)
         with self.services.telemetry.span(
             "party.session", self.traceparent, operation_id=self.ordered.op_id, node_id=self.services.node_id
         ):
             try:
-                async with asyncio.timeout(self.deadline_s):
-                    await self._run(result)
+                self.services.pairs.require_unbanned(self.participants)
+                with self.services.pairs.attending(self.participants, self._expel):
+                    async with asyncio.timeout(self.deadline_s):
+                        await self._run(result)
             except Refusal as refusal:
                 result.error.CopyFrom(refusal.to_proto(self._progress.stage))
+            except asyncio.CancelledError:
+                if not self._expelled:
+                    raise
+                task.uncancel()
+                banned = Refusal(QUORUM_UNAVAILABLE, "a participant was banned meanwhile", retriable=True)
+                result.error.CopyFrom(banned.to_proto(self._progress.stage))
             except TimeoutError:
                 late = Refusal(DEADLINE_EXCEEDED, "the session did not end in its time", retriable=True)
                 result.error.CopyFrom(late.to_proto(self._progress.stage))
@@ -154,16 +187,23 @@ class PartySession:
         SESSION_SECONDS.labels(kind).observe(time.monotonic() - started)
         self.link.send(party_pb2.LinkResponse(result=result))
 
+    def _expel(self) -> None:
+        """A participant was banned by what another session found: this one ends. The finder itself goes on to its end."""
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._expelled = True
+            self._task.cancel()
+
     async def _run(self, result: party_pb2.SessionResult) -> None:
         try:
             admitted = await self._admit()
-            job = await self._job(admitted)
-            self._progress.stage = signer_pb2.OPERATION_STATE_SIGN_ROUND1
-            made = await self._ceremony(job)
             if isinstance(admitted, AdmittedSign):
-                result.signatures.extend(jobs.decode_signatures(made).signatures)
+                made = jobs.decode(jobs.MadeSignatures, await self._sign(admitted))
+                result.signatures.extend(made.signatures)
+                self._note_use(admitted)
             else:
-                await self._complete_key(jobs.decode_made_key(made), result)
+                await self._complete_key(jobs.decode(jobs.MadeKey, await self._create_key(admitted)), result)
+        except SessionFailed as error:
+            raise self._refusal(error.failure) from None
         except KekError:
             raise Refusal(INTERNAL, "the key-encryption key cannot be used", retriable=True) from None
         except OutcomeUnknown:
@@ -182,69 +222,105 @@ class PartySession:
             self._progress.recorded = False
             raise
 
-    async def _job(self, admitted: Admitted) -> jobs.Job:
+    def _note_use(self, admitted: AdmittedSign) -> None:
+        if admitted.key.certificate.signing_protocol == DKLS23 and not admitted.command.raw:
+            self.services.demand.note(
+                admitted.key.certificate, dict.fromkeys(message.path for message in admitted.command.messages)
+            )
+
+    async def _sign(self, admitted: AdmittedSign) -> bytes:
+        """Have the messages signed, by whatever signs with the key."""
+        key = admitted.key.certificate
+        terms = self._terms(key.threshold, key.key_id, key.epoch)
+        if key.signing_protocol == DKLS23:
+            return await self._sign_ecdsa(admitted, terms)
+        share = jobs.Sealed(*await self.services.custody.fetch(key))
+        self._last_round = SIGN_ROUNDS
+        return await self._converse(jobs.SignJob(terms, share, ecdsa.messages_of(admitted)))
+
+    async def _sign_ecdsa(self, admitted: AdmittedSign, terms: jobs.SessionTerms) -> bytes:
+        services, key = self.services, admitted.key.certificate
+        if self.presignature_ids:
+            if admitted.command.raw:
+                raise Refusal(INTENT_INVALID, "what nothing explains is signed without presignatures", rule="raw")
+            self._last_round = ecdsa.ONLINE_ROUNDS
+            return await self._converse(
+                await ecdsa.online_job(services.presignatures, self.ordered, admitted, terms, self.presignature_ids)
+            )
+        assert self._turn is not None
+        if not await self._turn.wait(ecdsa.TURN_S):
+            raise Refusal(OVERLOADED, "earlier sessions of the same pairs take too long", rule="turn", retriable=True)
+        await services.pairs.require_living(self._others(), ecdsa.PAIRING_S)
+        self._last_round = ecdsa.SIGN_ROUNDS
+        halves = await services.pairs.halves(self._others())
+        share = jobs.Sealed(*await services.custody.fetch(key))
+        job = jobs.EcdsaSignJob(terms, share, halves, ecdsa.messages_of(admitted))
+        checks = Checks(services.pairs, services.roster, self.session_id, self.ordered.op_id, halves)
+        self._checkpoint = checks.begin
+        async with checks.watched():
+            return await self._converse(job)
+
+    async def _create_key(self, admitted: AdmittedCreate) -> bytes:
+        command = admitted.command
+        share_key = await self.services.custody.new_key(command)
+        self._last_round = CREATE_ROUNDS
+        self._checkpoint = lambda data: self._store_share(share_key, jobs.decode(jobs.PreparedShare, data))
+        terms = self._terms(command.threshold, share_key.key_id, share_key.epoch)
+        return await self._converse(jobs.CreateKeyJob(terms, self.ordered.data, share_key))
+
+    def _terms(self, threshold: int, key_id: str, epoch: int) -> jobs.SessionTerms:
         seats = tuple(self._seat(node_id) for node_id in self.participants)
-        if isinstance(admitted, AdmittedCreate):
-            share_key = await self.services.custody.new_key(admitted.command)
-            return jobs.CreateKeyJob(self.session_id, self.ordered.data, seats, admitted.command.threshold, share_key)
-        share_key, sealed = await self.services.custody.fetch(admitted.key.certificate)
-        return jobs.SignJob(
-            session_id=self.session_id,
-            intent_hash=self.ordered.digest,
-            participants=seats,
-            threshold=admitted.key.certificate.threshold,
-            share_key=share_key,
-            sealed=sealed,
-            messages=tuple((message.message, message.path) for message in admitted.command.messages),
-        )
+        return jobs.SessionTerms(self.session_id, seats, threshold, key_id, epoch, self.ordered.digest)
+
+    def _others(self) -> tuple[str, ...]:
+        return tuple(node_id for node_id in self.participants if node_id != self.services.node_id)
 
     def _seat(self, node_id: str) -> jobs.Seat:
         node = self.services.roster.node(node_id)
         return jobs.Seat(node_id, node.index, node.identity_key)
 
-    async def _ceremony(self, job: jobs.Job) -> bytes:
-        """Drive the worker's session; returns what it made."""
-        last_round = SIGN_ROUNDS if isinstance(job, jobs.SignJob) else CREATE_ROUNDS
-        worker = self._worker = self.services.pool.open(jobs.encode(job), affinity=job.share_key.key_id)
-        self._report(0, last_round)
-        for peer, frame in self._early:
-            worker.deliver(peer, frame)
-        self._early.clear()
-        async for event in worker:
-            match event:
-                case Outgoing(recipient, data):
-                    self._emit(recipient, data, last_round)
-                case events.Progress(round=finished):
-                    self._report(finished, last_round)
-                    self._progress.stage = signer_pb2.OPERATION_STATE_SIGN_ROUND2
-                case events.Checkpoint(data):
-                    await self._store_share(job, jobs.decode_prepared(data))
-                    worker.resume()
-                case events.Finished(data):
-                    self._progress.stage = signer_pb2.OPERATION_STATE_VERIFY
-                    return data
-                case events.Failed():
-                    raise self._refusal(event)
-        raise Refusal(INTERNAL, "the session ended without a result", retriable=True)
+    async def _converse(self, job: jobs.Job) -> bytes:
+        """Run the worker's session; returns what it made. :class:`Refusal` where it made nothing."""
+        self._progress.stage = signer_pb2.OPERATION_STATE_SIGN_ROUND1
+        made = await self._conversation.run(job, job.terms.key_id, self)
+        self._progress.stage = signer_pb2.OPERATION_STATE_VERIFY
+        return made
 
-    def _emit(self, recipient: PartyId, data: bytes, last_round: int) -> None:
-        """Send an envelope; the last round's only after the store has said, just now, that it may leave."""
-        if Envelope.FromString(data).round >= last_round and not self._progress.emitted:
-            match self.services.store.claim_emission(self.ordered.op_id, self.services.now_ms()):
-                case Claimed():
-                    self._progress.emitted = True
-                case commands.Expired():
-                    raise Refusal(POLICY_DENIED, "the intent expired during the session", rule="expired")
-                case _:
-                    raise Refusal(OPERATION_CONFLICT, "the operation's reservation was given back", retriable=True)
-        node_id = self.services.roster.node_at(recipient).node_id
-        if not self.link.send_peer(node_id, data):
-            raise Refusal(QUORUM_UNAVAILABLE, f"no channel with {node_id} stands", retriable=True)
+    def progressed(self, finished_round: int) -> None:
+        """Tell the coordinator, and the trace."""
+        if finished_round:
+            self._progress.stage = signer_pb2.OPERATION_STATE_SIGN_ROUND2
+        self.link.send(
+            party_pb2.LinkResponse(progress=party_pb2.SessionProgress(route=self.route, round=finished_round))
+        )
+        self._end_round_span()
+        if finished_round < self._last_round:
+            tracer = self.services.telemetry.tracer
+            self._progress.round_span = tracer.start_span(
+                f"party.round{finished_round + 1}", attributes={"node_id": self.services.node_id}
+            )
 
-    async def _store_share(self, job: jobs.Job, prepared: jobs.PreparedShare) -> None:
+    def leaving(self, round_number: int) -> None:
+        """The last round's envelopes leave only after the store has said, just now, that they may."""
+        if round_number < self._last_round or self._progress.emitted:
+            return
+        match self.services.store.claim_emission(self.ordered.op_id, self.services.now_ms()):
+            case Claimed():
+                self._progress.emitted = True
+            case commands.Expired():
+                raise Refusal(POLICY_DENIED, "the intent expired during the session", rule="expired")
+            case _:
+                raise Refusal(OPERATION_CONFLICT, "the operation's reservation was given back", retriable=True)
+
+    async def checkpoint(self, data: bytes) -> None:
+        """Make durable what the kind of session has to."""
+        if self._checkpoint is None:
+            raise Refusal(INTERNAL, "a session without checkpoints has come to one")
+        await self._checkpoint(data)
+
+    async def _store_share(self, key: jobs.ShareKey, prepared: jobs.PreparedShare) -> None:
         command = self.ordered.intent.command
         assert isinstance(command, CreateKey)
-        key = job.share_key
         outcome = await self.services.store.execute(
             commands.StorePreparedShare(
                 op_id=self.ordered.op_id,
@@ -274,16 +350,6 @@ class PartySession:
         await activate(self.services.store, certificate, signed, self.services.now_ms())
         result.certificate.CopyFrom(signed)
 
-    def _report(self, finished_round: int, last_round: int) -> None:
-        progress = party_pb2.SessionProgress(route=self.route, round=finished_round)
-        self.link.send(party_pb2.LinkResponse(progress=progress))
-        self._end_round_span()
-        if finished_round < last_round:
-            tracer = self.services.telemetry.tracer
-            self._progress.round_span = tracer.start_span(
-                f"party.round{finished_round + 1}", attributes={"node_id": self.services.node_id}
-            )
-
     def _end_round_span(self) -> None:
         if self._progress.round_span is not None:
             self._progress.round_span.end()
@@ -297,13 +363,16 @@ class PartySession:
         detail = failure.step or failure.detail
         if failure.code in {events.WORKER_LOST, events.OVERLOADED}:
             return Refusal(OVERLOADED, failure.detail, rule=failure.code, retriable=True)
+        if failure.code in {PAIR_COMPROMISED, PAIR_DESYNC}:
+            return Refusal(PROTOCOL_ABORT, detail, rule=failure.code, retriable=True, culprits=culprits)
         retriable = failure.code == events.PROTOCOL_ABORT
         return Refusal(failure.code, detail, retriable=retriable, culprits=culprits)
 
     def _close(self) -> None:
         self._end_round_span()
-        if self._worker is not None:
-            self._worker.close()
+        self._conversation.close()
+        if self._turn is not None:
+            self._turn.give_up()
 
     async def _leave(self) -> None:
         """Give the reservation back, unless a last message left; the store decides, and an error leaves it standing."""

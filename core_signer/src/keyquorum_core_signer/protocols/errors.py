@@ -1,12 +1,21 @@
 """What went wrong in a protocol, and about whom it proves something."""
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from keyquorum_core_signer.protocols.rounds import PartyId
 
 
 class ProtocolError(Exception):
-    """Base of everything that a running protocol raises because of what others did."""
+    """Base of everything that a running protocol raises because of what others did.
+
+    ``code`` tells a host what it has to do beyond ending the session.
+    """
+
+    code: ClassVar[str] = "protocol-abort"
+    step: str = ""
+    culprits: tuple[PartyId, ...] = ()
+    evidence: bytes = b""
 
 
 class ProtocolAbort(ProtocolError):

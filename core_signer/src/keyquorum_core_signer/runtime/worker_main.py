@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from keyquorum_core_signer.protocols.errors import EchoMismatch, ProtocolAbort, ProtocolError
+from keyquorum_core_signer.protocols.errors import ProtocolError
 from keyquorum_core_signer.runtime import events
 from keyquorum_core_signer.runtime.frames import (
     POOL,
@@ -125,12 +125,8 @@ class Worker:
 
 def _session_failure(error: Exception) -> events.Failed:
     match error:
-        case ProtocolAbort(step=step, culprits=culprits, evidence=evidence):
-            return events.Failed(events.PROTOCOL_ABORT, step, culprits, str(error), evidence)
-        case EchoMismatch(step=step):
-            return events.Failed(events.PROTOCOL_ABORT, step, (), str(error))
         case ProtocolError():
-            return events.Failed(events.PROTOCOL_ABORT, "", (), str(error))
+            return events.Failed(error.code, error.step, error.culprits, str(error), error.evidence)
         case SessionBroken() | SessionAbandoned():
             return events.Failed(events.INTERNAL, "", (), f"{type(error).__name__}: {error}")
         case _:

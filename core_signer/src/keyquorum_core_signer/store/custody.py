@@ -3,8 +3,11 @@
 import hashlib
 
 from keyquorum_core_signer.store import commands, events
+from keyquorum_core_signer.store.blobs import destroy, keep
 from keyquorum_core_signer.store.commands import KeyState
 from keyquorum_core_signer.store.ledger import Ledger, Subject
+from keyquorum_core_signer.store.pairing import condemn
+from keyquorum_core_signer.store.presignatures import void_matching
 from keyquorum_core_signer.store.projections import EPOCH_ACTIVE, EPOCH_PREPARED, EPOCH_RETIRED
 
 _Identity = tuple[str, str, str, str]
@@ -45,7 +48,7 @@ def prepare(
         scheme=command.scheme,
         kek_id=command.kek_id,
         statement=command.statement,
-        sealed_hash=_keep(ledger, command.sealed),
+        sealed_hash=keep(ledger, command.sealed),
     )
     ledger.append(event, now_ms, subject, command.scheme)
     return commands.Prepared(command.key_id, command.epoch)
@@ -72,6 +75,7 @@ def activate(
         return commands.KeyUnavailable(command.key_id, known[0])
     event = events.EpochActivated(command.key_id, command.epoch, _hash(statement), command.signatures)
     ledger.append(event, now_ms, subject, f"epoch {command.epoch}")
+    void_matching(ledger, now_ms, "a later epoch", key_id=command.key_id, below_epoch=command.epoch)
     return commands.Activated(command.key_id, command.epoch)
 
 
@@ -95,10 +99,10 @@ def update(
     if command.version != version + 1:
         ledger.refuse("refused-conflict", now_ms, subject, "update")
         return commands.Conflict(command.key_id, sealed_hash)
-    kept = _keep(ledger, command.sealed)
+    kept = keep(ledger, command.sealed)
     event = events.ShareUpdated(command.key_id, command.epoch, command.version, command.kek_id, kept)
     ledger.append(event, now_ms, subject, f"version {command.version}")
-    _destroy(ledger, sealed_hash)
+    destroy(ledger, sealed_hash)
     return commands.Updated(command.key_id, command.epoch, command.version)
 
 
@@ -121,12 +125,15 @@ def delete(ledger: Ledger, command: commands.DeleteShares) -> commands.Deleted |
         return commands.Deleted(command.key_id, state, repeat=True)
     ledger.append(events.SharesDeleted(command.op_id, command.key_id, through), now_ms, subject, f"epoch {through}")
     for sealed_hash in doomed:
-        _destroy(ledger, sealed_hash)
+        destroy(ledger, sealed_hash)
+    void_matching(ledger, now_ms, "the share is destroyed", key_id=command.key_id, below_epoch=through + 1)
     return commands.Deleted(command.key_id, KeyState.DELETED if len(doomed) == len(shares) else state)
 
 
 def ban(ledger: Ledger, command: commands.BanPeer) -> commands.Banned:
-    """Ban a peer, for good. The first reason stands."""
+    """Ban a peer from one key, for good, or from everything. The first reason stands."""
+    if not command.key_id:
+        return condemn(ledger, command)
     now_ms = ledger.time_ms(command.now_ms)
     event = events.PeerBanned(command.op_id, command.node_id, command.key_id, command.reason, command.evidence_hash)
     repeat = ledger.find_event(event.event_id) is not None
@@ -137,17 +144,6 @@ def ban(ledger: Ledger, command: commands.BanPeer) -> commands.Banned:
 
 def _hash(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
-
-
-def _keep(ledger: Ledger, sealed: bytes) -> bytes:
-    """Store an envelope by its hash. Envelopes hold a fresh nonce, so two are never the same."""
-    digest = _hash(sealed)
-    ledger.connection.execute("INSERT INTO blobs VALUES (?, ?)", (digest, sealed))
-    return digest
-
-
-def _destroy(ledger: Ledger, sealed_hash: bytes) -> None:
-    ledger.connection.execute("DELETE FROM blobs WHERE hash = ?", (sealed_hash,))
 
 
 def _admitted(ledger: Ledger, op_id: str, key_id: str) -> bool:

@@ -8,6 +8,17 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from keyquorum_core_signer.store.commands import NodeSignature, Spend
+from keyquorum_core_signer.store.pair_events import (
+    PairChecksBegun,
+    PairChecksEnded,
+    PairSetupDestroyed,
+    PairSetupStored,
+    PeerCondemned,
+    PeerPardoned,
+    PresignaturesBurned,
+    PresignaturesKept,
+    PresignaturesVoided,
+)
 from keyquorum_core_signer.wire.codec import hash_typed, plain
 
 
@@ -206,6 +217,15 @@ Event: TypeAlias = (
     | SharesDeleted
     | PeerBanned
     | OperationsPruned
+    | PairSetupStored
+    | PairSetupDestroyed
+    | PairChecksBegun
+    | PairChecksEnded
+    | PeerCondemned
+    | PeerPardoned
+    | PresignaturesKept
+    | PresignaturesBurned
+    | PresignaturesVoided
 )
 
 KINDS: Final[dict[str, type[Event]]] = {
@@ -219,6 +239,15 @@ KINDS: Final[dict[str, type[Event]]] = {
     "shares-deleted": SharesDeleted,
     "peer-banned": PeerBanned,
     "operations-pruned": OperationsPruned,
+    "pair-setup-stored": PairSetupStored,
+    "pair-setup-destroyed": PairSetupDestroyed,
+    "pair-checks-begun": PairChecksBegun,
+    "pair-checks-ended": PairChecksEnded,
+    "peer-condemned": PeerCondemned,
+    "peer-pardoned": PeerPardoned,
+    "presignatures-kept": PresignaturesKept,
+    "presignatures-burned": PresignaturesBurned,
+    "presignatures-voided": PresignaturesVoided,
 }
 """Names as they stand in the log, which outlives our class names."""
 

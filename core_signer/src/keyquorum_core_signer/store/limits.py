@@ -24,3 +24,10 @@ WINDOWS_CACHED_MAX = 4096  # (key, asset, window) sums kept between admissions
 EMISSIONS_MAX = 100_000  # admitted operations whose reservation this process may still release
 CHAIN_CHECKED_AT_OPEN = 5_000  # newest events, 0.3 s; the whole chain is the offline verification's matter
 PSEUDONYMS_CACHED_MAX = 4096  # keys, tenants and initiators come again; operations do not, and only pass through
+
+GENERATION_BOUND = 2**32  # of a pair's set-ups; one a second lasts a century
+PAIRS_MAX = 64  # of one session
+PATH_ELEMENTS_MAX = 8  # as an intent's path
+PATH_ELEMENT_BOUND = 2**31  # non-hardened
+PRESIGNATURES_AT_ONCE_MAX = 256  # in one command: as many as an online session signs
+PRESIGNATURES_MAX = 65_536  # 600 bytes each, in the database and, as names, in memory

@@ -119,6 +119,43 @@ class Ban:
 
 
 @dataclass(frozen=True, slots=True)
+class PairSetupRecord:
+    """Where a pair stands: ``pending`` is the session whose checks may be running, or empty."""
+
+    node_id: str
+    kind: str
+    generation: int
+    setup_id: bytes
+    living: bool
+    since_ms: int
+    pending: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPairSetup:
+    """Our half of a living set-up; its envelope's header holds what it was sealed under."""
+
+    node_id: str
+    kind: str
+    generation: int
+    setup_id: bytes
+    kek_id: str
+    sealed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PresignatureRecord:
+    """One that is in stock."""
+
+    presignature_id: bytes
+    key_id: str
+    epoch: int
+    path: tuple[int, ...]
+    node_ids: tuple[str, ...]
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
 class EventRecord:
     """One event of the log. ``hash`` covers all other fields, ``previous`` is the hash of the event before."""
 
@@ -225,6 +262,18 @@ class ShareStore(ABC):
     @abstractmethod
     async def bans(self) -> tuple[Ban, ...]:
         """All bans."""
+
+    @abstractmethod
+    async def pair_setups(self) -> tuple[PairSetupRecord, ...]:
+        """Every pair that ever was, in the order of node and kind."""
+
+    @abstractmethod
+    async def get_pair_setup(self, node_id: str, kind: str) -> StoredPairSetup | None:
+        """Our half of a living set-up."""
+
+    @abstractmethod
+    async def presignatures(self, key_id: str = "") -> tuple[PresignatureRecord, ...]:
+        """What is in stock, oldest first; of one key if asked."""
 
     @abstractmethod
     async def events(self, after: int = 0, limit: int = 100) -> tuple[EventRecord, ...]:

@@ -12,9 +12,9 @@ from typing import Final
 
 import apsw
 
-from keyquorum_core_signer.store import events
+from keyquorum_core_signer.store import events, pair_events
 from keyquorum_core_signer.store.commands import KeyState, NodeSignature, OperationState, Spend
-from keyquorum_core_signer.store.schema import READ_MODEL_TABLES, READ_MODELS
+from keyquorum_core_signer.store.schema import PAIR_MODELS, READ_MODEL_TABLES, READ_MODELS
 from keyquorum_core_signer.wire.codec import plain
 
 EPOCH_PREPARED: Final = "prepared"
@@ -174,10 +174,118 @@ def _(event: events.PeerBanned, at: _At) -> None:
 
 
 @_apply.register
+def _(event: pair_events.PeerCondemned, at: _At) -> None:
+    at.connection.execute(
+        "INSERT INTO bans VALUES (?, '', ?, ?, ?)", (event.node_id, event.reason, event.evidence_hash, at.at_ms)
+    )
+    at.connection.execute("UPDATE pairs SET living = 0, since_ms = ? WHERE node_id = ?", (at.at_ms, event.node_id))
+    at.connection.execute("DELETE FROM pair_checks WHERE node_id = ?", (event.node_id,))
+    _void(at, node_id=event.node_id)
+
+
+@_apply.register
+def _(event: pair_events.PeerPardoned, at: _At) -> None:
+    at.connection.execute("DELETE FROM bans WHERE node_id = ? AND key_id = ''", (event.node_id,))
+
+
+@_apply.register
+def _(event: pair_events.PairSetupStored, at: _At) -> None:
+    at.connection.execute(
+        "INSERT OR REPLACE INTO pairs VALUES (?, ?, ?, ?, 1, ?, ?, ?)",
+        (event.node_id, event.kind, event.generation, event.setup_id, event.kek_id, event.sealed_hash, at.at_ms),
+    )
+    at.connection.execute("DELETE FROM pair_checks WHERE node_id = ? AND kind = ?", (event.node_id, event.kind))
+    _void(at, node_id=event.node_id)
+
+
+@_apply.register
+def _(event: pair_events.PairSetupDestroyed, at: _At) -> None:
+    place = (event.node_id, event.kind)
+    at.connection.execute(
+        "UPDATE pairs SET living = 0, since_ms = ? WHERE node_id = ? AND kind = ?", (at.at_ms, *place)
+    )
+    at.connection.execute("DELETE FROM pair_checks WHERE node_id = ? AND kind = ?", place)
+    _void(at, node_id=event.node_id)
+
+
+@_apply.register
+def _(event: pair_events.PairChecksBegun, at: _At) -> None:
+    for node_id, kind, _setup in event.pairs:
+        at.connection.execute("INSERT INTO pair_checks VALUES (?, ?, ?)", (node_id, kind, event.session_id))
+
+
+@_apply.register
+def _(event: pair_events.PairChecksEnded, at: _At) -> None:
+    at.connection.execute("DELETE FROM pair_checks WHERE session_id = ?", (event.session_id,))
+
+
+@_apply.register
+def _(event: pair_events.PresignaturesKept, at: _At) -> None:
+    path, node_ids = encode_path(event.path), encode_nodes(event.node_ids)
+    for place, (presignature_id, sealed_hash) in enumerate(event.entries):
+        at.connection.execute(
+            "INSERT INTO presignatures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (presignature_id, event.key_id, event.epoch, path, node_ids, event.protocol, sealed_hash, at.seq, place),
+        )
+
+
+@_apply.register
+def _(event: pair_events.PresignaturesBurned, at: _At) -> None:
+    for presignature_id in event.presignature_ids:
+        at.connection.execute("DELETE FROM presignatures WHERE presignature_id = ?", (presignature_id,))
+
+
+@_apply.register
+def _(event: pair_events.PresignaturesVoided, at: _At) -> None:
+    _void(at, key_id=event.key_id, node_id=event.node_id, below_epoch=event.below_epoch)
+
+
+@_apply.register
 def _(event: events.OperationsPruned, at: _At) -> None:
     at.connection.execute("UPDATE projected SET watermark_ms = ? WHERE id = 1", (event.watermark_ms,))
     at.connection.execute("DELETE FROM operations WHERE valid_until_ms < ?", (event.watermark_ms,))
     at.connection.execute("DELETE FROM spends WHERE at_ms + 1000 * window_s < ?", (at.at_ms,))
+
+
+def voided(
+    connection: apsw.Connection, *, key_id: str = "", node_id: str = "", below_epoch: int = 0
+) -> tuple[tuple[bytes, bytes], ...]:
+    """Id and envelope's hash of the presignatures of a key, of a peer, or of all; with ``below_epoch`` older ones only."""
+    query = "SELECT presignature_id, sealed_hash, node_ids FROM presignatures WHERE true"
+    values: list[object] = []
+    if key_id:
+        query += " AND key_id = ?"
+        values.append(key_id)
+    if below_epoch:
+        query += " AND epoch < ?"
+        values.append(below_epoch)
+    rows = connection.execute(query, values)
+    return tuple((name, blob) for name, blob, nodes in rows if not node_id or node_id in decode_nodes(nodes))
+
+
+def encode_path(path: tuple[int, ...]) -> bytes:
+    """As the ``presignatures`` table keeps it."""
+    return b"".join(element.to_bytes(4, "big") for element in path)
+
+
+def decode_path(data: bytes) -> tuple[int, ...]:
+    """Inverse of :func:`encode_path`."""
+    return tuple(int.from_bytes(data[at : at + 4], "big") for at in range(0, len(data), 4))
+
+
+def encode_nodes(node_ids: tuple[str, ...]) -> bytes:
+    """As the ``presignatures`` table keeps them: an id has no slash."""
+    return "/".join(node_ids).encode()
+
+
+def decode_nodes(data: bytes) -> tuple[str, ...]:
+    """Inverse of :func:`encode_nodes`."""
+    return tuple(data.decode().split("/"))
+
+
+def _void(at: _At, *, key_id: str = "", node_id: str = "", below_epoch: int = 0) -> None:
+    for presignature_id, _blob in voided(at.connection, key_id=key_id, node_id=node_id, below_epoch=below_epoch):
+        at.connection.execute("DELETE FROM presignatures WHERE presignature_id = ?", (presignature_id,))
 
 
 def _reserve(at: _At, key_id: str, op_id: str, spends: Iterable[Spend]) -> None:
@@ -207,7 +315,7 @@ def differing_tables(connection: apsw.Connection) -> tuple[str, ...]:
     """
     rebuilt = apsw.Connection(":memory:")
     try:
-        rebuilt.execute(READ_MODELS)
+        rebuilt.execute(READ_MODELS + PAIR_MODELS)
         with rebuilt:
             replay(connection, rebuilt)
         return tuple(table for table in READ_MODEL_TABLES if not _equal(connection, rebuilt, table))
@@ -220,7 +328,7 @@ def rebuild(connection: apsw.Connection) -> None:
     with connection:
         for table in READ_MODEL_TABLES:
             connection.execute(f"DROP TABLE {table}")
-        connection.execute(READ_MODELS)
+        connection.execute(READ_MODELS + PAIR_MODELS)
         replay(connection, connection)
 
 

@@ -19,12 +19,21 @@ from keyquorum_core_signer.store.ports import (
     EventRecord,
     KeyRecord,
     OperationRecord,
+    PairSetupRecord,
+    PresignatureRecord,
     Spending,
     StoreCorrupt,
+    StoredPairSetup,
     StoredShare,
     StoreHead,
 )
-from keyquorum_core_signer.store.projections import EPOCH_ACTIVE, EPOCH_PREPARED, decode_signatures
+from keyquorum_core_signer.store.projections import (
+    EPOCH_ACTIVE,
+    EPOCH_PREPARED,
+    decode_nodes,
+    decode_path,
+    decode_signatures,
+)
 
 _KEY = """
 SELECT k.key_id, k.wallet_id, k.user_id, k.tenant_id, k.scheme, k.state, e.epoch, e.op_id, e.statement, e.signatures,
@@ -88,6 +97,30 @@ class Reader:
         """All bans."""
         query = "SELECT node_id, key_id, reason, evidence_hash, banned_ms FROM bans ORDER BY node_id, key_id"
         return tuple(Ban(*row) for row in self._connection.execute(query))
+
+    def pair_setups(self) -> tuple[PairSetupRecord, ...]:
+        """Every pair."""
+        query = """SELECT node_id, kind, generation, setup_id, living, since_ms, coalesce(session_id, x'')
+            FROM pairs LEFT JOIN pair_checks USING (node_id, kind) ORDER BY node_id, kind"""
+        return tuple(
+            PairSetupRecord(node_id, kind, generation, setup_id, bool(living), since_ms, pending)
+            for node_id, kind, generation, setup_id, living, since_ms, pending in self._connection.execute(query)
+        )
+
+    def pair_setup(self, node_id: str, kind: str) -> StoredPairSetup | None:
+        """A living one."""
+        query = """SELECT node_id, kind, generation, setup_id, kek_id, data FROM pairs JOIN blobs ON hash = sealed_hash
+            WHERE node_id = ? AND kind = ? AND living"""
+        return next((StoredPairSetup(*row) for row in self._connection.execute(query, (node_id, kind))), None)
+
+    def presignatures(self, key_id: str) -> tuple[PresignatureRecord, ...]:
+        """In stock, oldest first."""
+        query = """SELECT presignature_id, key_id, epoch, path, node_ids, protocol FROM presignatures
+            WHERE ? IN ('', key_id) ORDER BY stored_seq, place"""
+        return tuple(
+            PresignatureRecord(name, key, epoch, decode_path(path), decode_nodes(node_ids), protocol)
+            for name, key, epoch, path, node_ids, protocol in self._connection.execute(query, (key_id,))
+        )
 
     def events(self, after: int, limit: int) -> tuple[EventRecord, ...]:
         """A page of the log."""

@@ -13,7 +13,7 @@ from keyquorum_core_signer.store.limits import BUSY_TIMEOUT_MS, WAL_PAGES
 from keyquorum_core_signer.store.ports import StoreCorrupt
 
 APPLICATION_ID: Final = 0x4B515348  # "KQSH": what file(1) and we tell a share store by
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 LOG: Final = """
 CREATE TABLE store (
@@ -122,7 +122,51 @@ CREATE TABLE bans (
 INSERT INTO projected VALUES (1, 0, 0);
 """
 
-READ_MODEL_TABLES: Final = ("projected", "operations", "spends", "keys", "epochs", "shares", "bans")
+PAIR_MODELS: Final = """
+CREATE TABLE pairs (
+    node_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    setup_id BLOB NOT NULL,
+    living INTEGER NOT NULL,
+    kek_id TEXT NOT NULL,
+    sealed_hash BLOB NOT NULL,
+    since_ms INTEGER NOT NULL,
+    PRIMARY KEY (node_id, kind)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE pair_checks (
+    node_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    session_id BLOB NOT NULL,
+    PRIMARY KEY (node_id, kind)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE presignatures (
+    presignature_id BLOB PRIMARY KEY,
+    key_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    path BLOB NOT NULL,
+    node_ids BLOB NOT NULL,
+    protocol TEXT NOT NULL,
+    sealed_hash BLOB NOT NULL,
+    stored_seq INTEGER NOT NULL,
+    place INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX presignatures_of_key ON presignatures (key_id);
+"""
+"""Since version 2."""
+
+READ_MODEL_TABLES: Final = (
+    "projected",
+    "operations",
+    "spends",
+    "keys",
+    "epochs",
+    "shares",
+    "bans",
+    "pairs",
+    "pair_checks",
+    "presignatures",
+)
 
 
 def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
@@ -160,10 +204,18 @@ def create(connection: apsw.Connection, party: str, store_id: bytes, audit_key_c
     """Make the tables of a new store, all or none."""
     with connection:
         connection.execute(LOG)
-        connection.execute(READ_MODELS)
+        connection.execute(READ_MODELS + PAIR_MODELS)
         connection.execute("INSERT INTO store VALUES (1, ?, ?, ?)", (party, store_id, audit_key_check))
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", SCHEMA_VERSION)
+
+
+def upgrade(connection: apsw.Connection) -> None:
+    """Bring a store of an earlier version to this one, all or nothing. Its events are what they were."""
+    if connection.pragma("application_id") == APPLICATION_ID and connection.pragma("user_version") == 1:
+        with connection:
+            connection.execute(PAIR_MODELS)
+            connection.pragma("user_version", SCHEMA_VERSION)
 
 
 def check(connection: apsw.Connection) -> None:

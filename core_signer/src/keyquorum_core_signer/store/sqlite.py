@@ -13,7 +13,17 @@ from typing import Any, Final
 
 import apsw
 
-from keyquorum_core_signer.store import chain, commands, custody, operations, schema
+from keyquorum_core_signer.store import (
+    chain,
+    commands,
+    custody,
+    operations,
+    pair_commands,
+    pairing,
+    presignature_commands,
+    presignatures,
+    schema,
+)
 from keyquorum_core_signer.store.commands import Command, Expired, NotAdmitted
 from keyquorum_core_signer.store.emissions import Claim
 from keyquorum_core_signer.store.ledger import Ledger
@@ -27,9 +37,12 @@ from keyquorum_core_signer.store.ports import (
     KeyRecord,
     OperationRecord,
     Outcome,
+    PairSetupRecord,
+    PresignatureRecord,
     ShareStore,
     Spending,
     StoreCorrupt,
+    StoredPairSetup,
     StoredShare,
     StoreHead,
     StoreUnavailable,
@@ -50,6 +63,15 @@ _HANDLERS: Final[dict[type[Command[Any]], Callable[[Ledger, Any], Any]]] = {
     commands.UpdateShare: custody.update,
     commands.DeleteShares: custody.delete,
     commands.BanPeer: custody.ban,
+    pair_commands.StorePairSetup: pairing.store,
+    pair_commands.DestroyPairSetup: pairing.destroy_setup,
+    pair_commands.BeginPairChecks: pairing.begin_checks,
+    pair_commands.EndPairChecks: pairing.end_checks,
+    pair_commands.AbandonInterruptedChecks: pairing.abandon_checks,
+    pair_commands.LiftBan: pairing.lift_ban,
+    presignature_commands.StorePresignatures: presignatures.store,
+    presignature_commands.BurnPresignatures: presignatures.burn,
+    presignature_commands.VoidPresignatures: presignatures.void,
 }
 
 
@@ -127,6 +149,15 @@ class SqliteShareStore(ShareStore):
 
     async def bans(self) -> tuple[Ban, ...]:
         return self._read(lambda reader: reader.bans())
+
+    async def pair_setups(self) -> tuple[PairSetupRecord, ...]:
+        return self._read(lambda reader: reader.pair_setups())
+
+    async def get_pair_setup(self, node_id: str, kind: str) -> StoredPairSetup | None:
+        return self._read(lambda reader: reader.pair_setup(node_id, kind))
+
+    async def presignatures(self, key_id: str = "") -> tuple[PresignatureRecord, ...]:
+        return self._read(lambda reader: reader.presignatures(key_id))
 
     async def events(self, after: int = 0, limit: int = 100) -> tuple[EventRecord, ...]:
         return self._read(lambda reader: reader.events(after, limit))
@@ -211,6 +242,7 @@ def _checked_ledger(path: Path, party: str, connection: apsw.Connection) -> tupl
     pseudonyms = chain.Pseudonyms(key)
     if new:
         schema.create(connection, party, secrets.token_bytes(32), pseudonyms.of("check", party))
+    schema.upgrade(connection)
     schema.check(connection)
     identity = list(connection.execute("SELECT party, store_id, audit_key_check FROM store"))
     if len(identity) != 1:

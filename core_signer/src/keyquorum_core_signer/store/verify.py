@@ -129,8 +129,15 @@ def _blob_problems(connection: apsw.Connection) -> Iterator[str]:
             yield f"blob {digest.hex()}: its content is another"
     missing = "SELECT key_id, epoch FROM shares s WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.hash = s.sealed_hash)"
     yield from (f"share of {key_id}, epoch {epoch}: missing" for key_id, epoch in connection.execute(missing))
-    orphans = "SELECT hash FROM blobs b WHERE NOT EXISTS (SELECT 1 FROM shares s WHERE s.sealed_hash = b.hash)"
-    yield from (f"blob {digest.hex()}: belongs to no share" for (digest,) in connection.execute(orphans))
+    unpaired = (
+        "SELECT node_id FROM pairs p WHERE living AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.hash = p.sealed_hash)"
+    )
+    yield from (f"pair set-up with {node_id}: missing" for (node_id,) in connection.execute(unpaired))
+    unsealed = "SELECT 1 FROM presignatures p WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.hash = p.sealed_hash)"
+    yield from ("a presignature's envelope: missing" for _ in connection.execute(unsealed))
+    orphans = """SELECT hash FROM blobs WHERE hash NOT IN (SELECT sealed_hash FROM shares
+        UNION ALL SELECT sealed_hash FROM pairs WHERE living UNION ALL SELECT sealed_hash FROM presignatures)"""
+    yield from (f"blob {digest.hex()}: belongs to nothing" for (digest,) in connection.execute(orphans))
 
 
 def _remembered_problems(connection: apsw.Connection, remembered: StoreHead | None) -> Iterator[str]:

@@ -20,7 +20,8 @@ def sign_job() -> jobs.SignJob:
     where = ShareContext("party-1", KEY.user_id, KEY.key_id, KEY.scheme, KEY.epoch, KEY.version, KEY.kek_id)
     seats = tuple(jobs.Seat(node.node_id, node.index, node.identity_key) for node in cell().roster.nodes[:2])
     sealed = seal(KEY.data_key, KEY.wrapped_key, where, encode_share(share))
-    return jobs.SignJob(bytes(32), b"\x02" * 32, seats, 2, KEY, sealed, ((b"pay", ()),))
+    terms = jobs.SessionTerms(bytes(32), seats, 2, KEY.key_id, KEY.epoch, b"\x02" * 32)
+    return jobs.SignJob(terms, jobs.Sealed(KEY, sealed), ((b"pay", ()),))
 
 
 def first_message(job: jobs.SignJob) -> bytes:
@@ -35,5 +36,5 @@ def test_clones_of_a_machine_draw_other_nonces(monkeypatch):
     job, sent = sign_job(), []
     for session_id in (b"\x01" * 32, b"\x01" * 32, b"\x02" * 32):
         monkeypatch.setattr(ceremonies.secrets, "token_bytes", seeded_rng("clone"))
-        sent.append(first_message(replace(job, session_id=session_id)))
+        sent.append(first_message(replace(job, terms=replace(job.terms, session_id=session_id))))
     assert sent[0] == sent[1] != sent[2]

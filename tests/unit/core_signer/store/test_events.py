@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyquorum_core_signer.store import events
+from keyquorum_core_signer.store import events, pair_events
 from keyquorum_core_signer.store.commands import NodeSignature, Spend
 
 H = bytes(32)
@@ -21,6 +21,15 @@ SAMPLES: dict[str, events.Event] = {
     "shares-deleted": events.SharesDeleted("op_1", "key_1", 1),
     "peer-banned": events.PeerBanned("op_1", "party-2", "key_1", "bad proof", H),
     "operations-pruned": events.OperationsPruned(7),
+    "pair-setup-stored": pair_events.PairSetupStored("party-2", "dkls23", 1, H, "soft:a:1", H),
+    "pair-setup-destroyed": pair_events.PairSetupDestroyed("party-2", "dkls23", 1, "stale"),
+    "pair-checks-begun": pair_events.PairChecksBegun(H, (("party-2", "dkls23", H),)),
+    "pair-checks-ended": pair_events.PairChecksEnded(H),
+    "peer-condemned": pair_events.PeerCondemned("op_1", "party-2", "bad row", H, 1),
+    "peer-pardoned": pair_events.PeerPardoned("party-2", "replaced", 2),
+    "presignatures-kept": pair_events.PresignaturesKept("key_1", 1, (0, 1), ("a", "b"), "dkls23", ((H, H),)),
+    "presignatures-burned": pair_events.PresignaturesBurned("op_1", H, "key_1", (H,)),
+    "presignatures-voided": pair_events.PresignaturesVoided("restart", "", "", 0, 1),
 }
 
 

@@ -27,7 +27,7 @@ from keyquorum_protos.signer.v1 import signer_pb2 as keyquorum__protos_dot_signe
 from keyquorum_protos.wallet.v1 import certificate_pb2 as keyquorum__protos_dot_wallet_dot_v1_dot_certificate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%keyquorum_protos/party/v1/party.proto\x12\x12keyquorum.party.v1\x1a\'keyquorum_protos/signer/v1/intent.proto\x1a\'keyquorum_protos/signer/v1/signer.proto\x1a,keyquorum_protos/wallet/v1/certificate.proto\"\xac\x03\n\x0bLinkRequest\x12.\n\x05hello\x18\x01 \x01(\x0b\x32\x1d.keyquorum.party.v1.LinkHelloH\x00\x12\x31\n\x05start\x18\x02 \x01(\x0b\x32 .keyquorum.party.v1.StartSessionH\x00\x12*\n\x05relay\x18\x03 \x01(\x0b\x32\x19.keyquorum.party.v1.RelayH\x00\x12\x31\n\x05\x61\x62ort\x18\x04 \x01(\x0b\x32 .keyquorum.party.v1.AbortSessionH\x00\x12\x33\n\x08\x61\x63tivate\x18\x05 \x01(\x0b\x32\x1f.keyquorum.party.v1.ActivateKeyH\x00\x12\x33\n\x06\x61ttest\x18\x06 \x01(\x0b\x32!.keyquorum.party.v1.AttestAddressH\x00\x12\x31\n\x05peers\x18\x07 \x01(\x0b\x32 .keyquorum.party.v1.PeersChangedH\x00\x12\x35\n\x05\x62\x61tch\x18\x08 \x01(\x0b\x32$.keyquorum.party.v1.LinkRequestBatchH\x00\x42\x07\n\x05\x66rame\"C\n\x10LinkRequestBatch\x12/\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x1f.keyquorum.party.v1.LinkRequest\"\xf1\x03\n\x0cLinkResponse\x12/\n\x05hello\x18\x01 \x01(\x0b\x32\x1e.keyquorum.party.v1.PartyHelloH\x00\x12\x33\n\x06nonces\x18\x02 \x01(\x0b\x32!.keyquorum.party.v1.SessionNoncesH\x00\x12*\n\x05relay\x18\x03 \x01(\x0b\x32\x19.keyquorum.party.v1.RelayH\x00\x12\x37\n\x08progress\x18\x04 \x01(\x0b\x32#.keyquorum.party.v1.SessionProgressH\x00\x12\x33\n\x06result\x18\x05 \x01(\x0b\x32!.keyquorum.party.v1.SessionResultH\x00\x12\x30\n\x08\x61ttested\x18\x06 \x01(\x0b\x32\x1c.keyquorum.party.v1.AttestedH\x00\x12\x37\n\x08\x63hannels\x18\x07 \x01(\x0b\x32#.keyquorum.party.v1.ChannelsChangedH\x00\x12\x35\n\tactivated\x18\x08 \x01(\x0b\x32 .keyquorum.party.v1.KeyActivatedH\x00\x12\x36\n\x05\x62\x61tch\x18\t \x01(\x0b\x32%.keyquorum.party.v1.LinkResponseBatchH\x00\x42\x07\n\x05\x66rame\"E\n\x11LinkResponseBatch\x12\x30\n\x06\x66rames\x18\x01 \x03(\x0b\x32 .keyquorum.party.v1.LinkResponse\"I\n\tLinkHello\x12\x16\n\x0e\x63oordinator_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x65ll_id\x18\x02 \x01(\t\x12\x13\n\x0broster_hash\x18\x03 \x01(\x0c\"\xaf\x01\n\nPartyHello\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x65ll_id\x18\x02 \x01(\t\x12\x13\n\x0broster_hash\x18\x03 \x01(\x0c\x12\x0f\n\x07version\x18\x04 \x01(\t\x12-\n\x06\x63odecs\x18\x05 \x03(\x0b\x32\x1d.keyquorum.signer.v1.CodecRef\x12\x10\n\x08kek_kind\x18\x06 \x01(\t\x12\x18\n\x10prepared_key_ids\x18\x07 \x03(\t\"\x1f\n\rSessionNonces\x12\x0e\n\x06nonces\x18\x01 \x03(\x0c\" \n\x0cPeersChanged\x12\x10\n\x08node_ids\x18\x01 \x03(\t\"#\n\x0f\x43hannelsChanged\x12\x10\n\x08node_ids\x18\x01 \x03(\t\"\xc9\x01\n\x0cStartSession\x12\r\n\x05route\x18\x01 \x01(\x04\x12\x0e\n\x06intent\x18\x02 \x01(\x0c\x12\x39\n\rauthorization\x18\x03 \x01(\x0b\x32\".keyquorum.signer.v1.Authorization\x12\x35\n\x0cparticipants\x18\x04 \x03(\x0b\x32\x1f.keyquorum.party.v1.Participant\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x05 \x01(\r\x12\x13\n\x0btraceparent\x18\x06 \x01(\t\"-\n\x0bParticipant\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05nonce\x18\x02 \x01(\x0c\":\n\x05Relay\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"-\n\x0c\x41\x62ortSession\x12\r\n\x05route\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\"/\n\x0fSessionProgress\x12\r\n\x05route\x18\x01 \x01(\x04\x12\r\n\x05round\x18\x02 \x01(\r\"\xa6\x01\n\rSessionResult\x12\r\n\x05route\x18\x01 \x01(\x04\x12\x12\n\nsignatures\x18\x02 \x03(\x0c\x12>\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0b\x32).keyquorum.wallet.v1.SignedKeyCertificate\x12\x32\n\x05\x65rror\x18\x04 \x01(\x0b\x32#.keyquorum.signer.v1.OperationError\"M\n\x0b\x41\x63tivateKey\x12>\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32).keyquorum.wallet.v1.SignedKeyCertificate\">\n\x0cKeyActivated\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"Z\n\rAttestAddress\x12\r\n\x05route\x18\x01 \x01(\x04\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x03(\r\x12\r\n\x05\x63hain\x18\x04 \x01(\t\x12\r\n\x05\x63odec\x18\x05 \x01(\t\"\x99\x01\n\x08\x41ttested\x12\r\n\x05route\x18\x01 \x01(\x04\x12\x13\n\x0b\x61ttestation\x18\x02 \x01(\x0c\x12\x35\n\tsignature\x18\x03 \x01(\x0b\x32\".keyquorum.wallet.v1.NodeSignature\x12\x32\n\x05\x65rror\x18\x04 \x01(\x0b\x32#.keyquorum.signer.v1.OperationError2]\n\x0cPartyService\x12M\n\x04Link\x12\x1f.keyquorum.party.v1.LinkRequest\x1a .keyquorum.party.v1.LinkResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%keyquorum_protos/party/v1/party.proto\x12\x12keyquorum.party.v1\x1a\'keyquorum_protos/signer/v1/intent.proto\x1a\'keyquorum_protos/signer/v1/signer.proto\x1a,keyquorum_protos/wallet/v1/certificate.proto\"\xac\x03\n\x0bLinkRequest\x12.\n\x05hello\x18\x01 \x01(\x0b\x32\x1d.keyquorum.party.v1.LinkHelloH\x00\x12\x31\n\x05start\x18\x02 \x01(\x0b\x32 .keyquorum.party.v1.StartSessionH\x00\x12*\n\x05relay\x18\x03 \x01(\x0b\x32\x19.keyquorum.party.v1.RelayH\x00\x12\x31\n\x05\x61\x62ort\x18\x04 \x01(\x0b\x32 .keyquorum.party.v1.AbortSessionH\x00\x12\x33\n\x08\x61\x63tivate\x18\x05 \x01(\x0b\x32\x1f.keyquorum.party.v1.ActivateKeyH\x00\x12\x33\n\x06\x61ttest\x18\x06 \x01(\x0b\x32!.keyquorum.party.v1.AttestAddressH\x00\x12\x31\n\x05peers\x18\x07 \x01(\x0b\x32 .keyquorum.party.v1.PeersChangedH\x00\x12\x35\n\x05\x62\x61tch\x18\x08 \x01(\x0b\x32$.keyquorum.party.v1.LinkRequestBatchH\x00\x42\x07\n\x05\x66rame\"C\n\x10LinkRequestBatch\x12/\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x1f.keyquorum.party.v1.LinkRequest\"\xa7\x04\n\x0cLinkResponse\x12/\n\x05hello\x18\x01 \x01(\x0b\x32\x1e.keyquorum.party.v1.PartyHelloH\x00\x12\x33\n\x06nonces\x18\x02 \x01(\x0b\x32!.keyquorum.party.v1.SessionNoncesH\x00\x12*\n\x05relay\x18\x03 \x01(\x0b\x32\x19.keyquorum.party.v1.RelayH\x00\x12\x37\n\x08progress\x18\x04 \x01(\x0b\x32#.keyquorum.party.v1.SessionProgressH\x00\x12\x33\n\x06result\x18\x05 \x01(\x0b\x32!.keyquorum.party.v1.SessionResultH\x00\x12\x30\n\x08\x61ttested\x18\x06 \x01(\x0b\x32\x1c.keyquorum.party.v1.AttestedH\x00\x12\x37\n\x08\x63hannels\x18\x07 \x01(\x0b\x32#.keyquorum.party.v1.ChannelsChangedH\x00\x12\x35\n\tactivated\x18\x08 \x01(\x0b\x32 .keyquorum.party.v1.KeyActivatedH\x00\x12\x36\n\x05\x62\x61tch\x18\t \x01(\x0b\x32%.keyquorum.party.v1.LinkResponseBatchH\x00\x12\x34\n\x04pool\x18\n \x01(\x0b\x32$.keyquorum.party.v1.PresignaturePoolH\x00\x42\x07\n\x05\x66rame\"E\n\x11LinkResponseBatch\x12\x30\n\x06\x66rames\x18\x01 \x03(\x0b\x32 .keyquorum.party.v1.LinkResponse\"I\n\tLinkHello\x12\x16\n\x0e\x63oordinator_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x65ll_id\x18\x02 \x01(\t\x12\x13\n\x0broster_hash\x18\x03 \x01(\x0c\"\xaf\x01\n\nPartyHello\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x65ll_id\x18\x02 \x01(\t\x12\x13\n\x0broster_hash\x18\x03 \x01(\x0c\x12\x0f\n\x07version\x18\x04 \x01(\t\x12-\n\x06\x63odecs\x18\x05 \x03(\x0b\x32\x1d.keyquorum.signer.v1.CodecRef\x12\x10\n\x08kek_kind\x18\x06 \x01(\t\x12\x18\n\x10prepared_key_ids\x18\x07 \x03(\t\"\x1f\n\rSessionNonces\x12\x0e\n\x06nonces\x18\x01 \x03(\x0c\" \n\x0cPeersChanged\x12\x10\n\x08node_ids\x18\x01 \x03(\t\"U\n\x0f\x43hannelsChanged\x12\x10\n\x08node_ids\x18\x01 \x03(\t\x12\x17\n\x0fpaired_node_ids\x18\x02 \x03(\t\x12\x17\n\x0f\x62\x61nned_node_ids\x18\x03 \x03(\t\"\xe3\x01\n\x0cStartSession\x12\r\n\x05route\x18\x01 \x01(\x04\x12\x0e\n\x06intent\x18\x02 \x01(\x0c\x12\x39\n\rauthorization\x18\x03 \x01(\x0b\x32\".keyquorum.signer.v1.Authorization\x12\x35\n\x0cparticipants\x18\x04 \x03(\x0b\x32\x1f.keyquorum.party.v1.Participant\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x05 \x01(\r\x12\x13\n\x0btraceparent\x18\x06 \x01(\t\x12\x18\n\x10presignature_ids\x18\x07 \x03(\x0c\"k\n\x10PresignaturePool\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0c\n\x04path\x18\x03 \x03(\r\x12\x10\n\x08node_ids\x18\x04 \x03(\t\x12\x18\n\x10presignature_ids\x18\x05 \x03(\x0c\"-\n\x0bParticipant\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05nonce\x18\x02 \x01(\x0c\":\n\x05Relay\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"-\n\x0c\x41\x62ortSession\x12\r\n\x05route\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\"/\n\x0fSessionProgress\x12\r\n\x05route\x18\x01 \x01(\x04\x12\r\n\x05round\x18\x02 \x01(\r\"\xa6\x01\n\rSessionResult\x12\r\n\x05route\x18\x01 \x01(\x04\x12\x12\n\nsignatures\x18\x02 \x03(\x0c\x12>\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0b\x32).keyquorum.wallet.v1.SignedKeyCertificate\x12\x32\n\x05\x65rror\x18\x04 \x01(\x0b\x32#.keyquorum.signer.v1.OperationError\"M\n\x0b\x41\x63tivateKey\x12>\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32).keyquorum.wallet.v1.SignedKeyCertificate\">\n\x0cKeyActivated\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"Z\n\rAttestAddress\x12\r\n\x05route\x18\x01 \x01(\x04\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x03(\r\x12\r\n\x05\x63hain\x18\x04 \x01(\t\x12\r\n\x05\x63odec\x18\x05 \x01(\t\"\x99\x01\n\x08\x41ttested\x12\r\n\x05route\x18\x01 \x01(\x04\x12\x13\n\x0b\x61ttestation\x18\x02 \x01(\x0c\x12\x35\n\tsignature\x18\x03 \x01(\x0b\x32\".keyquorum.wallet.v1.NodeSignature\x12\x32\n\x05\x65rror\x18\x04 \x01(\x0b\x32#.keyquorum.signer.v1.OperationError2]\n\x0cPartyService\x12M\n\x04Link\x12\x1f.keyquorum.party.v1.LinkRequest\x1a .keyquorum.party.v1.LinkResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,39 +39,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LINKREQUESTBATCH']._serialized_start=620
   _globals['_LINKREQUESTBATCH']._serialized_end=687
   _globals['_LINKRESPONSE']._serialized_start=690
-  _globals['_LINKRESPONSE']._serialized_end=1187
-  _globals['_LINKRESPONSEBATCH']._serialized_start=1189
-  _globals['_LINKRESPONSEBATCH']._serialized_end=1258
-  _globals['_LINKHELLO']._serialized_start=1260
-  _globals['_LINKHELLO']._serialized_end=1333
-  _globals['_PARTYHELLO']._serialized_start=1336
-  _globals['_PARTYHELLO']._serialized_end=1511
-  _globals['_SESSIONNONCES']._serialized_start=1513
-  _globals['_SESSIONNONCES']._serialized_end=1544
-  _globals['_PEERSCHANGED']._serialized_start=1546
-  _globals['_PEERSCHANGED']._serialized_end=1578
-  _globals['_CHANNELSCHANGED']._serialized_start=1580
-  _globals['_CHANNELSCHANGED']._serialized_end=1615
-  _globals['_STARTSESSION']._serialized_start=1618
-  _globals['_STARTSESSION']._serialized_end=1819
-  _globals['_PARTICIPANT']._serialized_start=1821
-  _globals['_PARTICIPANT']._serialized_end=1866
-  _globals['_RELAY']._serialized_start=1868
-  _globals['_RELAY']._serialized_end=1926
-  _globals['_ABORTSESSION']._serialized_start=1928
-  _globals['_ABORTSESSION']._serialized_end=1973
-  _globals['_SESSIONPROGRESS']._serialized_start=1975
-  _globals['_SESSIONPROGRESS']._serialized_end=2022
-  _globals['_SESSIONRESULT']._serialized_start=2025
-  _globals['_SESSIONRESULT']._serialized_end=2191
-  _globals['_ACTIVATEKEY']._serialized_start=2193
-  _globals['_ACTIVATEKEY']._serialized_end=2270
-  _globals['_KEYACTIVATED']._serialized_start=2272
-  _globals['_KEYACTIVATED']._serialized_end=2334
-  _globals['_ATTESTADDRESS']._serialized_start=2336
-  _globals['_ATTESTADDRESS']._serialized_end=2426
-  _globals['_ATTESTED']._serialized_start=2429
-  _globals['_ATTESTED']._serialized_end=2582
-  _globals['_PARTYSERVICE']._serialized_start=2584
-  _globals['_PARTYSERVICE']._serialized_end=2677
+  _globals['_LINKRESPONSE']._serialized_end=1241
+  _globals['_LINKRESPONSEBATCH']._serialized_start=1243
+  _globals['_LINKRESPONSEBATCH']._serialized_end=1312
+  _globals['_LINKHELLO']._serialized_start=1314
+  _globals['_LINKHELLO']._serialized_end=1387
+  _globals['_PARTYHELLO']._serialized_start=1390
+  _globals['_PARTYHELLO']._serialized_end=1565
+  _globals['_SESSIONNONCES']._serialized_start=1567
+  _globals['_SESSIONNONCES']._serialized_end=1598
+  _globals['_PEERSCHANGED']._serialized_start=1600
+  _globals['_PEERSCHANGED']._serialized_end=1632
+  _globals['_CHANNELSCHANGED']._serialized_start=1634
+  _globals['_CHANNELSCHANGED']._serialized_end=1719
+  _globals['_STARTSESSION']._serialized_start=1722
+  _globals['_STARTSESSION']._serialized_end=1949
+  _globals['_PRESIGNATUREPOOL']._serialized_start=1951
+  _globals['_PRESIGNATUREPOOL']._serialized_end=2058
+  _globals['_PARTICIPANT']._serialized_start=2060
+  _globals['_PARTICIPANT']._serialized_end=2105
+  _globals['_RELAY']._serialized_start=2107
+  _globals['_RELAY']._serialized_end=2165
+  _globals['_ABORTSESSION']._serialized_start=2167
+  _globals['_ABORTSESSION']._serialized_end=2212
+  _globals['_SESSIONPROGRESS']._serialized_start=2214
+  _globals['_SESSIONPROGRESS']._serialized_end=2261
+  _globals['_SESSIONRESULT']._serialized_start=2264
+  _globals['_SESSIONRESULT']._serialized_end=2430
+  _globals['_ACTIVATEKEY']._serialized_start=2432
+  _globals['_ACTIVATEKEY']._serialized_end=2509
+  _globals['_KEYACTIVATED']._serialized_start=2511
+  _globals['_KEYACTIVATED']._serialized_end=2573
+  _globals['_ATTESTADDRESS']._serialized_start=2575
+  _globals['_ATTESTADDRESS']._serialized_end=2665
+  _globals['_ATTESTED']._serialized_start=2668
+  _globals['_ATTESTED']._serialized_end=2821
+  _globals['_PARTYSERVICE']._serialized_start=2823
+  _globals['_PARTYSERVICE']._serialized_end=2916
 # @@protoc_insertion_point(module_scope)

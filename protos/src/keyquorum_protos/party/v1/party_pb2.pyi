@@ -124,6 +124,7 @@ class LinkResponse(message.Message):
     CHANNELS_FIELD_NUMBER: builtins.int
     ACTIVATED_FIELD_NUMBER: builtins.int
     BATCH_FIELD_NUMBER: builtins.int
+    POOL_FIELD_NUMBER: builtins.int
     @builtins.property
     def hello(self) -> PartyHello:
         """First frame of a link."""
@@ -160,6 +161,10 @@ class LinkResponse(message.Message):
     def batch(self) -> LinkResponseBatch:
         """Several frames at once."""
 
+    @builtins.property
+    def pool(self) -> PresignaturePool:
+        """A pool of presignatures changed."""
+
     def __init__(
         self,
         *,
@@ -172,12 +177,13 @@ class LinkResponse(message.Message):
         channels: ChannelsChanged | None = ...,
         activated: KeyActivated | None = ...,
         batch: LinkResponseBatch | None = ...,
+        pool: PresignaturePool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["activated", b"activated", "attested", b"attested", "batch", b"batch", "channels", b"channels", "frame", b"frame", "hello", b"hello", "nonces", b"nonces", "progress", b"progress", "relay", b"relay", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["activated", b"activated", "attested", b"attested", "batch", b"batch", "channels", b"channels", "frame", b"frame", "hello", b"hello", "nonces", b"nonces", "pool", b"pool", "progress", b"progress", "relay", b"relay", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["activated", b"activated", "attested", b"attested", "batch", b"batch", "channels", b"channels", "frame", b"frame", "hello", b"hello", "nonces", b"nonces", "progress", b"progress", "relay", b"relay", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["activated", b"activated", "attested", b"attested", "batch", b"batch", "channels", b"channels", "frame", b"frame", "hello", b"hello", "nonces", b"nonces", "pool", b"pool", "progress", b"progress", "relay", b"relay", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = typing.Literal["hello", "nonces", "relay", "progress", "result", "attested", "channels", "activated", "batch"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = typing.Literal["hello", "nonces", "relay", "progress", "result", "attested", "channels", "activated", "batch", "pool"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -325,23 +331,35 @@ class PeersChanged(message.Message):
 
 @typing.final
 class ChannelsChanged(message.Message):
-    """Names the nodes whose pairwise channel stands on this link."""
+    """Names the nodes whose pairwise channel stands on this link, and how this party stands to its peers."""
 
     DESCRIPTOR: descriptor.Descriptor
 
     NODE_IDS_FIELD_NUMBER: builtins.int
+    PAIRED_NODE_IDS_FIELD_NUMBER: builtins.int
+    BANNED_NODE_IDS_FIELD_NUMBER: builtins.int
     @builtins.property
     def node_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Node ids."""
+
+    @builtins.property
+    def paired_node_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Nodes that it holds a living pair set-up with."""
+
+    @builtins.property
+    def banned_node_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Nodes that it works with no more, because they failed a check that no honest party fails."""
 
     def __init__(
         self,
         *,
         node_ids: abc.Iterable[builtins.str] | None = ...,
+        paired_node_ids: abc.Iterable[builtins.str] | None = ...,
+        banned_node_ids: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["node_ids", b"node_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["banned_node_ids", b"banned_node_ids", "node_ids", b"node_ids", "paired_node_ids", b"paired_node_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -357,6 +375,7 @@ class StartSession(message.Message):
     PARTICIPANTS_FIELD_NUMBER: builtins.int
     DEADLINE_MS_FIELD_NUMBER: builtins.int
     TRACEPARENT_FIELD_NUMBER: builtins.int
+    PRESIGNATURE_IDS_FIELD_NUMBER: builtins.int
     route: builtins.int
     """Chosen by the coordinator to route answers on this link; has no meaning beyond."""
     intent: builtins.bytes
@@ -373,6 +392,10 @@ class StartSession(message.Message):
     def participants(self) -> containers.RepeatedCompositeFieldContainer[Participant]:
         """Participants in ascending roster index, each with one of its nonces."""
 
+    @builtins.property
+    def presignature_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.bytes]:
+        """One presignature per message of the intent, 32 bytes each, or none: then the parties make what they need."""
+
     def __init__(
         self,
         *,
@@ -382,10 +405,53 @@ class StartSession(message.Message):
         participants: abc.Iterable[Participant] | None = ...,
         deadline_ms: builtins.int = ...,
         traceparent: builtins.str = ...,
+        presignature_ids: abc.Iterable[builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["authorization", b"authorization"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["authorization", b"authorization", "deadline_ms", b"deadline_ms", "intent", b"intent", "participants", b"participants", "route", b"route", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["authorization", b"authorization", "deadline_ms", b"deadline_ms", "intent", b"intent", "participants", b"participants", "presignature_ids", b"presignature_ids", "route", b"route", "traceparent", b"traceparent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PresignaturePool(message.Message):
+    """What a party has in stock for one path of a key and one quorum: names that say nothing, each good for one signature."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: builtins.int
+    EPOCH_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    NODE_IDS_FIELD_NUMBER: builtins.int
+    PRESIGNATURE_IDS_FIELD_NUMBER: builtins.int
+    key_id: builtins.str
+    """The key."""
+    epoch: builtins.int
+    """Its share epoch."""
+    @builtins.property
+    def path(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Non-hardened path."""
+
+    @builtins.property
+    def node_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Exactly who signs with them, ascending by roster index."""
+
+    @builtins.property
+    def presignature_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.bytes]:
+        """All that are in stock, 32 bytes each, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        key_id: builtins.str = ...,
+        epoch: builtins.int = ...,
+        path: abc.Iterable[builtins.int] | None = ...,
+        node_ids: abc.Iterable[builtins.str] | None = ...,
+        presignature_ids: abc.Iterable[builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["epoch", b"epoch", "key_id", b"key_id", "node_ids", b"node_ids", "path", b"path", "presignature_ids", b"presignature_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from keyquorum_protos.signer.v1 import effect_pb2 as keyquorum__protos_dot_signer_dot_v1_dot_effect__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'keyquorum_protos/signer/v1/intent.proto\x12\x13keyquorum.signer.v1\x1a\'keyquorum_protos/signer/v1/effect.proto\"\x8a\x02\n\x06Intent\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0f\n\x07\x63\x65ll_id\x18\x02 \x01(\t\x12\x11\n\ttenant_id\x18\x03 \x01(\t\x12\x15\n\rinitiator_key\x18\x04 \x01(\x0c\x12\r\n\x05nonce\x18\x05 \x01(\x0c\x12\x16\n\x0evalid_until_ms\x18\x06 \x01(\x04\x12\x13\n\x0broster_hash\x18\x07 \x01(\x0c\x12;\n\ncreate_key\x18\n \x01(\x0b\x32%.keyquorum.signer.v1.CreateKeyCommandH\x00\x12\x30\n\x04sign\x18\x0b \x01(\x0b\x32 .keyquorum.signer.v1.SignCommandH\x00\x42\t\n\x07\x63ommand\"\xa8\x01\n\x10\x43reateKeyCommand\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x11\n\twallet_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0e\n\x06scheme\x18\x04 \x01(\t\x12\x11\n\tthreshold\x18\x05 \x01(\r\x12\x10\n\x08node_ids\x18\x06 \x03(\t\x12+\n\x06policy\x18\x07 \x01(\x0b\x32\x1b.keyquorum.signer.v1.Policy\"d\n\x06Policy\x12\x16\n\x0einitiator_keys\x18\x01 \x03(\x0c\x12/\n\x06limits\x18\x02 \x03(\x0b\x32\x1f.keyquorum.signer.v1.AssetLimit\x12\x11\n\tallow_raw\x18\x03 \x01(\x08\"Z\n\nAssetLimit\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x17\n\x0fper_transaction\x18\x02 \x01(\t\x12\x12\n\nper_window\x18\x03 \x01(\t\x12\x10\n\x08window_s\x18\x04 \x01(\x04\"\xe8\x01\n\x0bSignCommand\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0e\n\x06scheme\x18\x02 \x01(\t\x12\r\n\x05\x63hain\x18\x03 \x01(\t\x12,\n\x05\x63odec\x18\x04 \x01(\x0b\x32\x1d.keyquorum.signer.v1.CodecRef\x12\x18\n\x10unsigned_payload\x18\x05 \x01(\x0c\x12\x34\n\x08messages\x18\x06 \x03(\x0b\x32\".keyquorum.signer.v1.MessageToSign\x12,\n\x07\x65\x66\x66\x65\x63ts\x18\x07 \x03(\x0b\x32\x1b.keyquorum.signer.v1.Effect\".\n\rMessageToSign\x12\x0f\n\x07message\x18\x01 \x01(\x0c\x12\x0c\n\x04path\x18\x02 \x03(\r\"9\n\x08\x43odecRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\"6\n\rAuthorization\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'keyquorum_protos/signer/v1/intent.proto\x12\x13keyquorum.signer.v1\x1a\'keyquorum_protos/signer/v1/effect.proto\"\x8a\x02\n\x06Intent\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0f\n\x07\x63\x65ll_id\x18\x02 \x01(\t\x12\x11\n\ttenant_id\x18\x03 \x01(\t\x12\x15\n\rinitiator_key\x18\x04 \x01(\x0c\x12\r\n\x05nonce\x18\x05 \x01(\x0c\x12\x16\n\x0evalid_until_ms\x18\x06 \x01(\x04\x12\x13\n\x0broster_hash\x18\x07 \x01(\x0c\x12;\n\ncreate_key\x18\n \x01(\x0b\x32%.keyquorum.signer.v1.CreateKeyCommandH\x00\x12\x30\n\x04sign\x18\x0b \x01(\x0b\x32 .keyquorum.signer.v1.SignCommandH\x00\x42\t\n\x07\x63ommand\"\xba\x01\n\x10\x43reateKeyCommand\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x11\n\twallet_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0e\n\x06scheme\x18\x04 \x01(\t\x12\x11\n\tthreshold\x18\x05 \x01(\r\x12\x10\n\x08node_ids\x18\x06 \x03(\t\x12+\n\x06policy\x18\x07 \x01(\x0b\x32\x1b.keyquorum.signer.v1.Policy\x12\x10\n\x08protocol\x18\x08 \x01(\t\"d\n\x06Policy\x12\x16\n\x0einitiator_keys\x18\x01 \x03(\x0c\x12/\n\x06limits\x18\x02 \x03(\x0b\x32\x1f.keyquorum.signer.v1.AssetLimit\x12\x11\n\tallow_raw\x18\x03 \x01(\x08\"Z\n\nAssetLimit\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x17\n\x0fper_transaction\x18\x02 \x01(\t\x12\x12\n\nper_window\x18\x03 \x01(\t\x12\x10\n\x08window_s\x18\x04 \x01(\x04\"\xe8\x01\n\x0bSignCommand\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0e\n\x06scheme\x18\x02 \x01(\t\x12\r\n\x05\x63hain\x18\x03 \x01(\t\x12,\n\x05\x63odec\x18\x04 \x01(\x0b\x32\x1d.keyquorum.signer.v1.CodecRef\x12\x18\n\x10unsigned_payload\x18\x05 \x01(\x0c\x12\x34\n\x08messages\x18\x06 \x03(\x0b\x32\".keyquorum.signer.v1.MessageToSign\x12,\n\x07\x65\x66\x66\x65\x63ts\x18\x07 \x03(\x0b\x32\x1b.keyquorum.signer.v1.Effect\".\n\rMessageToSign\x12\x0f\n\x07message\x18\x01 \x01(\x0c\x12\x0c\n\x04path\x18\x02 \x03(\r\"9\n\x08\x43odecRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\"6\n\rAuthorization\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,17 +35,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INTENT']._serialized_start=106
   _globals['_INTENT']._serialized_end=372
   _globals['_CREATEKEYCOMMAND']._serialized_start=375
-  _globals['_CREATEKEYCOMMAND']._serialized_end=543
-  _globals['_POLICY']._serialized_start=545
-  _globals['_POLICY']._serialized_end=645
-  _globals['_ASSETLIMIT']._serialized_start=647
-  _globals['_ASSETLIMIT']._serialized_end=737
-  _globals['_SIGNCOMMAND']._serialized_start=740
-  _globals['_SIGNCOMMAND']._serialized_end=972
-  _globals['_MESSAGETOSIGN']._serialized_start=974
-  _globals['_MESSAGETOSIGN']._serialized_end=1020
-  _globals['_CODECREF']._serialized_start=1022
-  _globals['_CODECREF']._serialized_end=1079
-  _globals['_AUTHORIZATION']._serialized_start=1081
-  _globals['_AUTHORIZATION']._serialized_end=1135
+  _globals['_CREATEKEYCOMMAND']._serialized_end=561
+  _globals['_POLICY']._serialized_start=563
+  _globals['_POLICY']._serialized_end=663
+  _globals['_ASSETLIMIT']._serialized_start=665
+  _globals['_ASSETLIMIT']._serialized_end=755
+  _globals['_SIGNCOMMAND']._serialized_start=758
+  _globals['_SIGNCOMMAND']._serialized_end=990
+  _globals['_MESSAGETOSIGN']._serialized_start=992
+  _globals['_MESSAGETOSIGN']._serialized_end=1038
+  _globals['_CODECREF']._serialized_start=1040
+  _globals['_CODECREF']._serialized_end=1097
+  _globals['_AUTHORIZATION']._serialized_start=1099
+  _globals['_AUTHORIZATION']._serialized_end=1153
 # @@protoc_insertion_point(module_scope)

@@ -94,6 +94,7 @@ class CreateKeyCommand(message.Message):
     THRESHOLD_FIELD_NUMBER: builtins.int
     NODE_IDS_FIELD_NUMBER: builtins.int
     POLICY_FIELD_NUMBER: builtins.int
+    PROTOCOL_FIELD_NUMBER: builtins.int
     key_id: builtins.str
     """Identifier of the new key, "key_…"."""
     wallet_id: builtins.str
@@ -104,6 +105,10 @@ class CreateKeyCommand(message.Message):
     """"eddsa_ed25519", "schnorr_bip340" or "ecdsa_secp256k1"."""
     threshold: builtins.int
     """How many parties sign (t)."""
+    protocol: builtins.str
+    """What signs with the key: for ECDSA "dkls23", "gg20" or "gg18"; empty for the scheme's own, which is "dkls23" there
+    and "frost" elsewhere.
+    """
     @builtins.property
     def node_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """The node ids that will hold shares (n), ascending by roster index."""
@@ -122,10 +127,11 @@ class CreateKeyCommand(message.Message):
         threshold: builtins.int = ...,
         node_ids: abc.Iterable[builtins.str] | None = ...,
         policy: Policy | None = ...,
+        protocol: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["key_id", b"key_id", "node_ids", b"node_ids", "policy", b"policy", "scheme", b"scheme", "threshold", b"threshold", "user_id", b"user_id", "wallet_id", b"wallet_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["key_id", b"key_id", "node_ids", b"node_ids", "policy", b"policy", "protocol", b"protocol", "scheme", b"scheme", "threshold", b"threshold", "user_id", b"user_id", "wallet_id", b"wallet_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -426,6 +426,8 @@ class PartyStatus(message.Message):
     CHANNELS_FIELD_NUMBER: builtins.int
     KEK_KIND_FIELD_NUMBER: builtins.int
     IDENTITY_KEY_FIELD_NUMBER: builtins.int
+    PAIRED_FIELD_NUMBER: builtins.int
+    BANNED_FIELD_NUMBER: builtins.int
     node_id: builtins.str
     """Its node id."""
     index: builtins.int
@@ -448,6 +450,14 @@ class PartyStatus(message.Message):
     def channels(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Nodes with which its pairwise channel stands."""
 
+    @builtins.property
+    def paired(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Nodes with which it holds a living pair set-up, for ECDSA."""
+
+    @builtins.property
+    def banned(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Nodes that it has banned, until its operator decides."""
+
     def __init__(
         self,
         *,
@@ -460,9 +470,11 @@ class PartyStatus(message.Message):
         channels: abc.Iterable[builtins.str] | None = ...,
         kek_kind: builtins.str = ...,
         identity_key: builtins.bytes = ...,
+        paired: abc.Iterable[builtins.str] | None = ...,
+        banned: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["channels", b"channels", "codecs", b"codecs", "connected", b"connected", "identity_key", b"identity_key", "index", b"index", "kek_kind", b"kek_kind", "node_id", b"node_id", "since_ms", b"since_ms", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["banned", b"banned", "channels", b"channels", "codecs", b"codecs", "connected", b"connected", "identity_key", b"identity_key", "index", b"index", "kek_kind", b"kek_kind", "node_id", b"node_id", "paired", b"paired", "since_ms", b"since_ms", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

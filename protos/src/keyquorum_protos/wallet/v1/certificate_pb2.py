@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from keyquorum_protos.signer.v1 import intent_pb2 as keyquorum__protos_dot_signer_dot_v1_dot_intent__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,keyquorum_protos/wallet/v1/certificate.proto\x12\x13keyquorum.wallet.v1\x1a\'keyquorum_protos/signer/v1/intent.proto\"\x8f\x03\n\x0eKeyCertificate\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0f\n\x07\x63\x65ll_id\x18\x02 \x01(\t\x12\x11\n\ttenant_id\x18\x03 \x01(\t\x12\x11\n\twallet_id\x18\x04 \x01(\t\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12\x0e\n\x06key_id\x18\x06 \x01(\t\x12\x0e\n\x06scheme\x18\x07 \x01(\t\x12\x11\n\tthreshold\x18\x08 \x01(\r\x12\x10\n\x08node_ids\x18\t \x03(\t\x12\x0f\n\x07indices\x18\n \x03(\r\x12\x12\n\npublic_key\x18\x0b \x01(\x0c\x12\x12\n\nchain_code\x18\x0c \x01(\x0c\x12\x15\n\rpublic_shares\x18\r \x03(\x0c\x12\x13\n\x0broster_hash\x18\x0e \x01(\x0c\x12\r\n\x05\x65poch\x18\x0f \x01(\x04\x12+\n\x06policy\x18\x10 \x01(\x0b\x32\x1b.keyquorum.signer.v1.Policy\x12\x13\n\x0bintent_hash\x18\x11 \x01(\x0c\x12\x17\n\x0ftranscript_hash\x18\x12 \x01(\x0c\x12\x10\n\x08imported\x18\x13 \x01(\x08\"c\n\x14SignedKeyCertificate\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x36\n\nsignatures\x18\x02 \x03(\x0b\x32\".keyquorum.wallet.v1.NodeSignature\"3\n\rNodeSignature\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\xe3\x01\n\x12\x41\x64\x64ressAttestation\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0f\n\x07\x63\x65ll_id\x18\x02 \x01(\t\x12\x11\n\twallet_id\x18\x03 \x01(\t\x12\x0e\n\x06key_id\x18\x04 \x01(\t\x12\x18\n\x10\x63\x65rtificate_hash\x18\x05 \x01(\x0c\x12\x0c\n\x04path\x18\x06 \x03(\r\x12\r\n\x05\x63hain\x18\x07 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x08 \x01(\t\x12\x12\n\npublic_key\x18\t \x01(\x0c\x12,\n\x05\x63odec\x18\n \x01(\x0b\x32\x1d.keyquorum.signer.v1.CodecRef\"g\n\x18SignedAddressAttestation\x12\x13\n\x0b\x61ttestation\x18\x01 \x01(\x0c\x12\x36\n\nsignatures\x18\x02 \x03(\x0b\x32\".keyquorum.wallet.v1.NodeSignatureb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,keyquorum_protos/wallet/v1/certificate.proto\x12\x13keyquorum.wallet.v1\x1a\'keyquorum_protos/signer/v1/intent.proto\"\xa1\x03\n\x0eKeyCertificate\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0f\n\x07\x63\x65ll_id\x18\x02 \x01(\t\x12\x11\n\ttenant_id\x18\x03 \x01(\t\x12\x11\n\twallet_id\x18\x04 \x01(\t\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12\x0e\n\x06key_id\x18\x06 \x01(\t\x12\x0e\n\x06scheme\x18\x07 \x01(\t\x12\x11\n\tthreshold\x18\x08 \x01(\r\x12\x10\n\x08node_ids\x18\t \x03(\t\x12\x0f\n\x07indices\x18\n \x03(\r\x12\x12\n\npublic_key\x18\x0b \x01(\x0c\x12\x12\n\nchain_code\x18\x0c \x01(\x0c\x12\x15\n\rpublic_shares\x18\r \x03(\x0c\x12\x13\n\x0broster_hash\x18\x0e \x01(\x0c\x12\r\n\x05\x65poch\x18\x0f \x01(\x04\x12+\n\x06policy\x18\x10 \x01(\x0b\x32\x1b.keyquorum.signer.v1.Policy\x12\x13\n\x0bintent_hash\x18\x11 \x01(\x0c\x12\x17\n\x0ftranscript_hash\x18\x12 \x01(\x0c\x12\x10\n\x08imported\x18\x13 \x01(\x08\x12\x10\n\x08protocol\x18\x14 \x01(\t\"c\n\x14SignedKeyCertificate\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x36\n\nsignatures\x18\x02 \x03(\x0b\x32\".keyquorum.wallet.v1.NodeSignature\"3\n\rNodeSignature\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\xe3\x01\n\x12\x41\x64\x64ressAttestation\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0f\n\x07\x63\x65ll_id\x18\x02 \x01(\t\x12\x11\n\twallet_id\x18\x03 \x01(\t\x12\x0e\n\x06key_id\x18\x04 \x01(\t\x12\x18\n\x10\x63\x65rtificate_hash\x18\x05 \x01(\x0c\x12\x0c\n\x04path\x18\x06 \x03(\r\x12\r\n\x05\x63hain\x18\x07 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x08 \x01(\t\x12\x12\n\npublic_key\x18\t \x01(\x0c\x12,\n\x05\x63odec\x18\n \x01(\x0b\x32\x1d.keyquorum.signer.v1.CodecRef\"g\n\x18SignedAddressAttestation\x12\x13\n\x0b\x61ttestation\x18\x01 \x01(\x0c\x12\x36\n\nsignatures\x18\x02 \x03(\x0b\x32\".keyquorum.wallet.v1.NodeSignatureb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,13 +33,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'keyquorum_protos.wallet.v1.
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_KEYCERTIFICATE']._serialized_start=111
-  _globals['_KEYCERTIFICATE']._serialized_end=510
-  _globals['_SIGNEDKEYCERTIFICATE']._serialized_start=512
-  _globals['_SIGNEDKEYCERTIFICATE']._serialized_end=611
-  _globals['_NODESIGNATURE']._serialized_start=613
-  _globals['_NODESIGNATURE']._serialized_end=664
-  _globals['_ADDRESSATTESTATION']._serialized_start=667
-  _globals['_ADDRESSATTESTATION']._serialized_end=894
-  _globals['_SIGNEDADDRESSATTESTATION']._serialized_start=896
-  _globals['_SIGNEDADDRESSATTESTATION']._serialized_end=999
+  _globals['_KEYCERTIFICATE']._serialized_end=528
+  _globals['_SIGNEDKEYCERTIFICATE']._serialized_start=530
+  _globals['_SIGNEDKEYCERTIFICATE']._serialized_end=629
+  _globals['_NODESIGNATURE']._serialized_start=631
+  _globals['_NODESIGNATURE']._serialized_end=682
+  _globals['_ADDRESSATTESTATION']._serialized_start=685
+  _globals['_ADDRESSATTESTATION']._serialized_end=912
+  _globals['_SIGNEDADDRESSATTESTATION']._serialized_start=914
+  _globals['_SIGNEDADDRESSATTESTATION']._serialized_end=1017
 # @@protoc_insertion_point(module_scope)

@@ -46,6 +46,7 @@ class KeyCertificate(message.Message):
     INTENT_HASH_FIELD_NUMBER: builtins.int
     TRANSCRIPT_HASH_FIELD_NUMBER: builtins.int
     IMPORTED_FIELD_NUMBER: builtins.int
+    PROTOCOL_FIELD_NUMBER: builtins.int
     version: builtins.int
     """Format version, 1."""
     cell_id: builtins.str
@@ -76,6 +77,8 @@ class KeyCertificate(message.Message):
     """Hash of the key-generation transcript, 32 bytes."""
     imported: builtins.bool
     """Whether the key was dealt from an existing one instead of generated."""
+    protocol: builtins.str
+    """What signs with the key, as the intent that ordered it says; empty for the scheme's own."""
     @builtins.property
     def node_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Who holds shares (n), ascending by roster index."""
@@ -114,10 +117,11 @@ class KeyCertificate(message.Message):
         intent_hash: builtins.bytes = ...,
         transcript_hash: builtins.bytes = ...,
         imported: builtins.bool = ...,
+        protocol: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["cell_id", b"cell_id", "chain_code", b"chain_code", "epoch", b"epoch", "imported", b"imported", "indices", b"indices", "intent_hash", b"intent_hash", "key_id", b"key_id", "node_ids", b"node_ids", "policy", b"policy", "public_key", b"public_key", "public_shares", b"public_shares", "roster_hash", b"roster_hash", "scheme", b"scheme", "tenant_id", b"tenant_id", "threshold", b"threshold", "transcript_hash", b"transcript_hash", "user_id", b"user_id", "version", b"version", "wallet_id", b"wallet_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["cell_id", b"cell_id", "chain_code", b"chain_code", "epoch", b"epoch", "imported", b"imported", "indices", b"indices", "intent_hash", b"intent_hash", "key_id", b"key_id", "node_ids", b"node_ids", "policy", b"policy", "protocol", b"protocol", "public_key", b"public_key", "public_shares", b"public_shares", "roster_hash", b"roster_hash", "scheme", b"scheme", "tenant_id", b"tenant_id", "threshold", b"threshold", "transcript_hash", b"transcript_hash", "user_id", b"user_id", "version", b"version", "wallet_id", b"wallet_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

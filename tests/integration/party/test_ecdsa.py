@@ -1,0 +1,48 @@
+"""ECDSA keys at real parties: pairs make themselves, any two of three sign, and the recovery id says which key did."""
+
+import asyncio
+import hashlib
+from itertools import combinations
+
+import pytest
+from coincurve import PublicKey
+
+from keyquorum_core_signer.intents.certificate import parse_certificate
+from support.cell import Cell
+from support.hostile_coordinator import HostileCoordinator
+from support.raw_orders import child_of, order
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SCHEME = "ecdsa_secp256k1"
+
+
+async def test_any_two_parties_sign(cell: Cell) -> None:
+    """Over raw digests, at the key and below it, in one session each; libsecp256k1 recovers the child's key."""
+    async with HostileCoordinator(cell).connected() as coordinator:
+        certificate = parse_certificate((await coordinator.create_key(scheme=SCHEME)).certificate)
+        messages = [(hashlib.sha256(bytes([k])).digest(), path) for k, path in enumerate(((), (0, 7), (1, 2**31 - 1)))]
+        for quorum in combinations(cell.nodes, 2):
+            intent = order(cell, certificate.key_id, *messages, scheme=SCHEME)
+            results = await coordinator.run(quorum, *intent)
+            signatures = {tuple(result.signatures) for result in results.values()}
+            assert len(signatures) == 1, results
+            for (message, path), signature in zip(messages, signatures.pop(), strict=True):
+                recovered = PublicKey.from_signature_and_message(signature, message, hasher=None)
+                assert recovered.format() == child_of(certificate, path)
+
+
+async def test_sessions_at_once_take_turns(cell: Cell) -> None:
+    """Sessions of one pair that start together all end with a signature: each waits for those before it."""
+    async with HostileCoordinator(cell).connected() as coordinator:
+        certificate = parse_certificate((await coordinator.create_key(scheme=SCHEME)).certificate)
+
+        async def sign(number: int) -> set[tuple[bytes, ...]]:
+            quorum = tuple(combinations(cell.nodes, 2))[number % 3]
+            digest = hashlib.sha256(bytes([number])).digest()
+            results = await coordinator.run(quorum, *order(cell, certificate.key_id, (digest, ()), scheme=SCHEME))
+            return {tuple(result.signatures) for result in results.values()}
+
+        for signatures in await asyncio.gather(*(sign(number) for number in range(12))):
+            assert len(signatures) == 1
+            assert () not in signatures
