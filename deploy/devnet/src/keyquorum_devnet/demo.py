@@ -27,7 +27,6 @@ THRESHOLD: Final = 2
 WINDOW_S: Final = 24 * 3600
 CREATED_S_MAX: Final = 30.0
 CONFIRMED_S_MAX: Final = 30.0
-CANNOT_SIGN: Final = (422, "scheme-unavailable")
 
 Initiation = Literal["gateway", "client"]
 
@@ -107,22 +106,6 @@ class Demo:
             signing_ms=operation["signing_ms"],
             trace_id=operation["trace_id"],
         )
-
-    async def show_what_is_missing(self) -> None:
-        """A wallet, its certified address, coins that the gateway sees; and a transfer that is refused for what it is."""
-        wallet, _ = await self._funded_wallet("gateway", self._engine.asset)
-        account = wallet["accounts"][0]
-        held = await self._gateway.get(f"/v1/accounts/{account['id']}/balances")
-        amounts = {balance["asset"]: balance["amount"] for balance in held["balances"]}
-        if amounts.get(self._engine.asset) != str(self._funding):
-            raise DemoFailed(f"the gateway sees {amounts} at {account['address']}, not {self._funding}")
-        self._say(f"  {self._funding} {self._engine.unit} arrived at {account['address']}, and the gateway sees them")
-        body = {"account_id": account["id"], "destination": self._chain.stranger(), "amount": "1"}
-        answer = await self._gateway.call("POST", "/v1/transactions", body)
-        if (answer.status, answer.body["code"]) != CANNOT_SIGN:
-            raise DemoFailed(f"a transfer that nobody can sign was answered with {answer.status} {answer.body}")
-        self._say(f"  a transfer is refused with {answer.status} {answer.body['code']}: {self._engine.scheme} keys")
-        self._say("  can be made and certified, and not used to sign yet")
 
     async def _funded_wallet(self, initiation: Initiation, asset: str) -> tuple[Any, float]:
         """A wallet whose address was verified before coins went there; milliseconds that its key took."""
@@ -221,9 +204,6 @@ async def demonstrate(stack: Stack, say: Callable[[str], None]) -> list[Report]:
     async with aiohttp.ClientSession() as session:
         for engine in stack.engines.values():
             demo = Demo(stack, engine, session, say)
-            if not engine.signs:
-                await demo.show_what_is_missing()
-                continue
             rows.append(await demo.run("gateway"))
             if engine.client_initiates:
                 rows.append(await demo.run("client"))

@@ -35,9 +35,6 @@ def welcome(stack: Stack) -> str:
         *(f"{engine.name:10} {stack.chain_url(engine)}" for engine in stack.engines.values()),
     ]
     for engine in stack.engines.values():
-        if engine.signs:
-            lines.append(
-                f"\n{engine.name}: make a wallet, fund it, transfer from it (paste into one shell, in this order)"
-            )
-            lines += [f"\n{line}" for line in pasteable(stack, engine)]
+        lines.append(f"\n{engine.name}: make a wallet, fund it, transfer from it (paste into one shell, in this order)")
+        lines += [f"\n{line}" for line in pasteable(stack, engine)]
     return "\n".join([*lines, "\nCtrl-C stops everything; the wallets stay."])

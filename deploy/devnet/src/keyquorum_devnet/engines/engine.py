@@ -165,7 +165,6 @@ class Engine:
     fee_ceiling: int  # minor units
     limit_per_transaction: int
     limit_per_window: int
-    signs: bool = True  # whether the parties have a protocol for ``scheme``
     client_initiates: bool = False  # whether the client of this package reads the chain's payloads for itself
     tokens: type[TokenClient] | None = None
     tool: str = ""  # script in scripts/ that prints the path of the engine's binary, fetching it the first time

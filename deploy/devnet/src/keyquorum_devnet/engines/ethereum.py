@@ -122,6 +122,5 @@ ETHEREUM: Final = Engine(
     fee_ceiling=WEI_PER_ETHER // 100,
     limit_per_transaction=100 * WEI_PER_ETHER,
     limit_per_window=1_000 * WEI_PER_ETHER,
-    signs=False,
     tool="anvil.py",
 )
