@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from bench import adapters, channel, dkls23, protocols, served, store
+from bench import adapters, channel, dkls23, ecdsa_served, protocols, served, store
 from bench.rows import Row
 
 STATE = ROOT / "build/bench-state"  # beside the sources: a temporary folder may be memory
@@ -21,6 +21,7 @@ def main() -> int:
     """Every group of rows, or those that are named."""
     groups: dict[str, Callable[[float], list[Row]]] = {
         "served": lambda scale: served.rows(STATE, scale),
+        "ecdsa": lambda scale: ecdsa_served.rows(STATE, scale),
         "protocols": protocols.rows,
         "dkls23": dkls23.rows,
         "channel": channel.rows,

@@ -96,6 +96,7 @@ class Presigning:
         self._standing = standing
         self._invited: dict[bytes, _Invited] = {}
         self._awaiting: dict[bytes, _Awaiting] = {}
+        self._filling: set[Pool] = set()  # from half empty until full
 
     async def fill(self) -> None:
         """Make one session's worth for the pool that lacks most, then rest for its share of the time."""
@@ -124,8 +125,17 @@ class Presigning:
                 if any(services.pairs.lacking(peer) or peer in services.pairs.banned for peer in node_ids[1:]):
                     continue
                 pool = Pool(key.key_id, key.epoch, place.path, node_ids)
-                if len(services.presignatures.stock(pool)) < services.terms.depth:
+                if self._is_low(pool):
                     yield pool
+
+    def _is_low(self, pool: Pool) -> bool:
+        """Whether to fill a pool up: once half of it is gone, so that a session makes several at a time."""
+        stock, depth = len(self._services.presignatures.stock(pool)), self._services.terms.depth
+        if stock >= depth:
+            self._filling.discard(pool)
+        elif 2 * stock <= depth:
+            self._filling.add(pool)
+        return pool in self._filling
 
     async def take(self, node_id: str, message: control.Control) -> None:
         """Take what a peer says about presigning."""
