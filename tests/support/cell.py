@@ -43,6 +43,7 @@ class PartyProcess:
     folder: Path
     address: str
     process: asyncio.subprocess.Process | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)  # beyond ours
 
     @property
     def config(self) -> Path:
@@ -58,7 +59,8 @@ class PartyProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={name: value for name, value in os.environ.items() if not name.startswith("KEYQUORUM_")},
+                env={name: value for name, value in os.environ.items() if not name.startswith("KEYQUORUM_")}
+                | dict(self.environment),
             )
         host, port = self.address.rsplit(":", 1)
         async with asyncio.timeout(START_S_MAX):
