@@ -8,6 +8,7 @@ import pytest
 from coincurve import PublicKey
 
 from keyquorum_core_signer.intents.certificate import parse_certificate
+from keyquorum_protos.party.v1 import party_pb2
 from support.cell import Cell
 from support.hostile_coordinator import HostileCoordinator
 from support.raw_orders import child_of, order
@@ -46,3 +47,35 @@ async def test_sessions_at_once_take_turns(cell: Cell) -> None:
         for signatures in await asyncio.gather(*(sign(number) for number in range(12))):
             assert len(signatures) == 1
             assert () not in signatures
+
+
+async def test_presignatures_that_do_not_fit_are_refused(cell: Cell) -> None:
+    """For a raw digest, of another number than the messages, of another length: no session begins, and none is lost."""
+    async with HostileCoordinator(cell).connected() as coordinator:
+        certificate = parse_certificate((await coordinator.create_key(scheme=SCHEME)).certificate)
+        for names in ([bytes(32)], [bytes(32)] * 2, [bytes(31)], [bytes(32)] * 17):
+            intent = order(cell, certificate.key_id, (bytes(range(32)), ()), scheme=SCHEME)
+            results = await coordinator.run(
+                ("party-1", "party-2"),
+                *intent,
+                change=lambda _node, start, names=names: start.presignature_ids.extend(names),
+                deadline_ms=1000,
+            )
+            assert {result.error.code for result in results.values()} == {"intent-invalid"}, results
+
+
+async def test_one_party_told_to_use_a_presignature_and_the_other_not(cell: Cell) -> None:
+    """They run different protocols: nobody is blamed, nobody is banned, and the pair signs again."""
+    async with HostileCoordinator(cell).connected() as coordinator:
+        certificate = parse_certificate((await coordinator.create_key(scheme=SCHEME)).certificate)
+        intent = order(cell, certificate.key_id, (bytes(range(32)), ()), scheme=SCHEME)
+
+        def tell_one(node: str, start: party_pb2.StartSession) -> None:
+            if node == "party-1":
+                start.presignature_ids.append(bytes(32))
+
+        results = await coordinator.run(("party-1", "party-2"), *intent, change=tell_one, deadline_ms=1000)
+        assert all(result.error.code and not result.error.culprits for result in results.values())
+        results = await coordinator.run(("party-1", "party-2"), *intent)
+        assert all(result.signatures for result in results.values()), results
+        assert not any(link.banned for link in coordinator.links.values())
