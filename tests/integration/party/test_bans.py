@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -47,6 +49,18 @@ async def sign(coordinator: HostileCoordinator, key_id: str, quorum: tuple[str, 
     return {node: result.error.code or "ok" for node, result in results.items()}
 
 
+async def command(cell: Cell, *words: str, status: int = 0) -> str:
+    """``keyquorum-signer pairs`` at party-1; what it said."""
+    config = str(cell.parties["party-1"].config)
+    running = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).parent / "keyquorum-signer"), "pairs", *words, "--config", config,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await running.communicate()
+    assert running.returncode == status, said
+    return said.decode()
+
+
 async def test_a_cheat_is_banned_for_good_and_for_every_key(cell: Cell, tmp_path: Path, crime: str) -> None:
     """Sessions at once, of which the first to check finds the cheat: one verdict per victim, whatever runs in parallel;
     the others go on, other schemes with the banned do not, and a restart forgets nothing."""
@@ -64,6 +78,10 @@ async def test_a_cheat_is_banned_for_good_and_for_every_key(cell: Cell, tmp_path
         assert "party-3" not in coordinator.links["party-1"].paired
         assert set((await sign(coordinator, key_id, ("party-1", "party-2"), b"without it")).values()) == {"ok"}
     await cell.parties["party-1"].stop()
+    listed = await command(cell, "list")
+    assert "party-2  dkls23 set-up 1: living since" in listed
+    assert "party-3  dkls23 set-up 1: destroyed since" in listed
+    assert "party-3  BANNED from everything since" in listed
     (tmp_path / "traitor/crime").unlink()  # it repents, which helps nobody: its set-up is known in part
     await cell.parties["party-1"].start()
     async with HostileCoordinator(cell).connected() as coordinator:
@@ -74,3 +92,11 @@ async def test_a_cheat_is_banned_for_good_and_for_every_key(cell: Cell, tmp_path
         assert refused["party-1"].error.code == "quorum-unavailable"
         assert "banned" in refused["party-1"].error.detail
         assert set((await sign(coordinator, key_id, ("party-1", "party-2"), b"still")).values()) == {"ok"}
+    assert "the party is running" in await command(cell, "unban", "party-3", "--reason", "too early", status=1)
+    await cell.parties["party-1"].stop()
+    assert "not banned" in await command(cell, "unban", "party-2", "--reason", "never was", status=1)
+    assert "may be worked with again" in await command(cell, "unban", "party-3", "--reason", "rebuilt")
+    await cell.parties["party-1"].start()
+    async with HostileCoordinator(cell).connected() as coordinator:
+        await coordinator.paired(cell.nodes)
+        assert set((await sign(coordinator, key_id, cheated, b"paired anew")).values()) == {"ok"}

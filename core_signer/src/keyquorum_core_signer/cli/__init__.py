@@ -12,6 +12,7 @@ from keyquorum_core_signer.cli.enroll import enroll
 from keyquorum_core_signer.cli.fingerprint import fingerprint
 from keyquorum_core_signer.cli.init import init
 from keyquorum_core_signer.cli.kek import kek
+from keyquorum_core_signer.cli.pairs import pairs
 from keyquorum_core_signer.cli.party import party
 
 
@@ -34,7 +35,7 @@ def signer() -> None:
     """
 
 
-for command in (init, enroll, fingerprint, config, codec, kek, party, coordinator):
+for command in (init, enroll, fingerprint, config, codec, kek, pairs, party, coordinator):
     signer.add_command(command)
 
 
