@@ -35,12 +35,14 @@ async def blobs(store: SqliteShareStore, path: Path) -> None:
 
 async def test_a_generation_never_comes_back(store: SqliteShareStore, path: Path) -> None:
     """A set-up gives way to a later one only; after it is destroyed too, so that an old one cannot be replayed."""
-    assert await store.execute(pair_setup(generation=2)) == p.PairStored(PEER, KIND)
-    again = pair_setup(generation=2)
-    assert await store.execute(again) == p.PairStored(PEER, KIND, repeat=True)
+    first = pair_setup(generation=2)
+    assert await store.execute(first) == p.PairStored(PEER, KIND)
+    assert await store.execute(first) == p.PairStored(PEER, KIND, repeat=True)
     for generation in (1, 2):
         refused = await store.execute(pair_setup(generation=generation, setup_id=OTHER))
         assert refused == p.PairConflict(PEER, KIND, 2)
+    other_envelope = pair_setup(generation=2)
+    assert await store.execute(other_envelope) == p.PairConflict(PEER, KIND, 2), "it is not the one that is kept"
     assert await store.execute(pair_setup(generation=3, setup_id=OTHER)) == p.PairStored(PEER, KIND)
     stored = await store.get_pair_setup(PEER, KIND)
     assert stored is not None

@@ -17,6 +17,7 @@ from keyquorum_core_signer.store import commands as c
 from keyquorum_core_signer.store import pair_commands as pairs
 from keyquorum_core_signer.store.envelope import EnvelopeError, ShareContext, open_sealed
 from keyquorum_core_signer.store.ports import StoreCorrupt, StoredShare, StoreHead, StoreOwned, StoreUnavailable
+from keyquorum_core_signer.store.presignature_commands import VoidPresignatures
 from keyquorum_core_signer.store.schema import LOG, PAIR_MODELS, READ_MODEL_TABLES, READ_MODELS
 from keyquorum_core_signer.store.sqlite import SqliteShareStore, rebuild_store
 from keyquorum_core_signer.store.verify import Verification, verify_store
@@ -58,8 +59,10 @@ async def fill(path: Path) -> StoreHead:
     for number in (1, 2):
         await store.execute(pair_setup(f"party-{number}"))
         await store.execute(presignatures(number))
+        await store.execute(presignatures(10 + number, node_ids=("party-1", "party-5")))
         checks = pairs.BeginPairChecks(bytes([number]) * 32, ((f"party-{number}", KIND, SETUP),), NOW_MS)
         await store.execute(checks)
+    await store.execute(VoidPresignatures("by hand", NOW_MS, node_id="party-5"))
     await store.execute(c.PruneOperations(NOW_MS - 1, NOW_MS))
     head = await store.head()
     await store.close()
@@ -317,7 +320,7 @@ def test_other_applications_and_versions_are_refused(path: Path, head: StoreHead
 def test_a_store_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
     """Its tables for pairs are made when it is opened, once; what it holds stays."""
     asyncio.run(_first_version(path))
-    for table in ("pairs", "pair_checks", "presignatures"):
+    for table in ("pairs", "pair_checks", "presignatures", "presignatures_gone"):
         edit(path, f"DROP TABLE {table}")
     edit(path, "PRAGMA user_version = 1")
     for _ in range(2):

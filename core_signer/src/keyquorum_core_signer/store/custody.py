@@ -139,6 +139,7 @@ def ban(ledger: Ledger, command: commands.BanPeer) -> commands.Banned:
     repeat = ledger.find_event(event.event_id) is not None
     if not repeat:
         ledger.append(event, now_ms, Subject(command.op_id, command.key_id), command.node_id)
+        void_matching(ledger, now_ms, "a banned peer", key_id=command.key_id, node_id=command.node_id)
     return commands.Banned(command.node_id, command.key_id, repeat=repeat)
 
 

@@ -30,4 +30,6 @@ PAIRS_MAX = 64  # of one session
 PATH_ELEMENTS_MAX = 8  # as an intent's path
 PATH_ELEMENT_BOUND = 2**31  # non-hardened
 PRESIGNATURES_AT_ONCE_MAX = 256  # in one command: as many as an online session signs
+PRESIGNATURE_BYTES_MAX = 8 * 1024  # an envelope; DKLs23's are below 1 KiB
+PRESIGNATURES_OF_POOL_MAX = 4_096  # of one path and quorum of a key: no key takes the others' room
 PRESIGNATURES_MAX = 65_536  # 600 bytes each, in the database and, as names, in memory

@@ -89,7 +89,7 @@ class ChecksBegun:
 
 @dataclass(frozen=True, slots=True)
 class PairUnavailable:
-    """The named set-up is not the living one, or another session's checks may be running in it."""
+    """The named set-up is not the living one, another session's checks may be running in it, or the session's are over."""
 
     node_id: str
 
@@ -113,6 +113,8 @@ class BeginPairChecks(Command[ChecksBegun | PairUnavailable]):
             checks.check_id("node_id", node_id)
             checks.check_id("kind", kind)
             checks.check_hash("setup_id", setup_id)
+        if len({(node_id, kind) for node_id, kind, _ in self.pairs}) != len(self.pairs):
+            raise ValueError("pairs: one is there twice")
         checks.check_time("now_ms", self.now_ms)
 
 

@@ -1,5 +1,7 @@
 """What happens to commands about pair set-ups, their checks, and bans. Handlers as in ``operations``."""
 
+import hashlib
+
 from keyquorum_core_signer.store import commands, pair_commands, pair_events
 from keyquorum_core_signer.store.blobs import destroy, keep
 from keyquorum_core_signer.store.ledger import Ledger, Subject
@@ -18,8 +20,9 @@ def store(
         ledger.refuse("refused-banned", now_ms, Subject(), f"pair with {command.node_id}")
         return pair_commands.PeerIsBanned(command.node_id)
     if known is not None and command.generation <= known[0]:
-        generation, setup_id, living, _ = known
-        if living and (generation, setup_id) == (command.generation, command.setup_id):
+        generation, setup_id, living, sealed_hash = known
+        same = (command.generation, command.setup_id, hashlib.sha256(command.sealed).digest())
+        if living and (generation, setup_id, sealed_hash) == same:
             return pair_commands.PairStored(command.node_id, command.kind, repeat=True)
         ledger.refuse("refused-conflict", now_ms, Subject(), f"pair with {command.node_id}")
         return pair_commands.PairConflict(command.node_id, command.kind, generation)
@@ -50,22 +53,18 @@ def begin_checks(
 ) -> pair_commands.ChecksBegun | pair_commands.PairUnavailable:
     """Note the pairs of a session, if each is as the session believes and no other session is noted."""
     now_ms = ledger.time_ms(command.now_ms)
-    query = "SELECT session_id FROM pair_checks WHERE node_id = ? AND kind = ?"
-    pending = [
-        session_id
-        for node_id, kind, _ in command.pairs
-        for (session_id,) in ledger.connection.execute(query, (node_id, kind))
-    ]
-    if pending and set(pending) == {command.session_id} and len(pending) == len(command.pairs):
+    event = pair_events.PairChecksBegun(command.session_id, command.pairs)
+    begun = ledger.find_event(event.event_id)
+    pending = [_pending(ledger, node_id, kind) for node_id, kind, _ in command.pairs]
+    if begun == event and set(pending) == {command.session_id}:
         return pair_commands.ChecksBegun(repeat=True)
-    for node_id, kind, setup_id in command.pairs:
+    for (node_id, kind, setup_id), session_id in zip(command.pairs, pending, strict=True):
         known = _find(ledger, node_id, kind)
         living = known is not None and known[2] and known[1] == setup_id
-        if pending or not living or banned(ledger, node_id):
+        if begun is not None or session_id is not None or not living or banned(ledger, node_id):
             ledger.refuse("refused-pair", now_ms, Subject(), f"{kind} with {node_id}")
             return pair_commands.PairUnavailable(node_id)
-    peers = ", ".join(node_id for node_id, _, _ in command.pairs)
-    ledger.append(pair_events.PairChecksBegun(command.session_id, command.pairs), now_ms, Subject(), f"with {peers}")
+    ledger.append(event, now_ms, Subject(), f"with {', '.join(node_id for node_id, _, _ in command.pairs)}")
     return pair_commands.ChecksBegun()
 
 
@@ -113,16 +112,23 @@ def lift_ban(ledger: Ledger, command: pair_commands.LiftBan) -> pair_commands.Ba
     """An operator pardons a peer."""
     now_ms = ledger.time_ms(command.now_ms)
     if not banned(ledger, command.node_id):
+        ledger.refuse("refused-not-banned", now_ms, Subject(), command.node_id)
         return pair_commands.NotBanned(command.node_id)
     event = pair_events.PeerPardoned(command.node_id, command.reason, _occasion(ledger, command.node_id))
     ledger.append(event, now_ms, Subject(), f"{command.node_id}: {command.reason}")
     return pair_commands.BanLifted(command.node_id)
 
 
-def banned(ledger: Ledger, node_id: str) -> bool:
-    """Whether nothing is to be done with the peer."""
-    query = "SELECT 1 FROM bans WHERE node_id = ? AND key_id = ''"
-    return any(True for _ in ledger.connection.execute(query, (node_id,)))
+def banned(ledger: Ledger, node_id: str, key_id: str = "") -> bool:
+    """Whether nothing is to be done with the peer; or nothing over the key."""
+    query = "SELECT 1 FROM bans WHERE node_id = ? AND key_id IN ('', ?)"
+    return any(True for _ in ledger.connection.execute(query, (node_id, key_id)))
+
+
+def destroyed(ledger: Ledger, node_id: str, kind: str) -> bool:
+    """Whether the last set-up with the peer was destroyed, and none has come after it."""
+    known = _find(ledger, node_id, kind)
+    return known is not None and not known[2]
 
 
 def destroy_made_with(ledger: Ledger, node_id: str) -> None:
@@ -148,6 +154,11 @@ def _find(ledger: Ledger, node_id: str, kind: str) -> _Row | None:
     for generation, setup_id, living, sealed_hash in ledger.connection.execute(query, (node_id, kind)):
         return int(generation), bytes(setup_id), bool(living), bytes(sealed_hash)
     return None
+
+
+def _pending(ledger: Ledger, node_id: str, kind: str) -> bytes | None:
+    query = "SELECT session_id FROM pair_checks WHERE node_id = ? AND kind = ?"
+    return next((bytes(name) for (name,) in ledger.connection.execute(query, (node_id, kind))), None)
 
 
 def _occasion(ledger: Ledger, node_id: str) -> int:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from keyquorum_core_signer.store import checks, limits
 from keyquorum_core_signer.store.commands import Command, KeyUnavailable, NotAdmitted
-from keyquorum_core_signer.store.pair_commands import PeerIsBanned
+from keyquorum_core_signer.store.pair_commands import PairUnavailable, PeerIsBanned
 
 Entry = tuple[bytes, bytes]
 """Id (32 bytes) and envelope."""
@@ -19,21 +19,21 @@ class PresignaturesStored:
 
 @dataclass(frozen=True, slots=True)
 class PresignatureConflict:
-    """One of the ids is there already."""
+    """One of the ids is there already, or was: what is burned or voided does not come back."""
 
     presignature_id: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class PoolFull:
-    """There are as many as a store keeps."""
+    """There are as many as the store keeps, or keeps for one path and quorum of a key."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class StorePresignatures(
-    Command[PresignaturesStored | KeyUnavailable | PeerIsBanned | PresignatureConflict | PoolFull]
+    Command[PresignaturesStored | KeyUnavailable | PeerIsBanned | PairUnavailable | PresignatureConflict | PoolFull]
 ):
     """Keep presignatures of one path of a key's active epoch, for signatures by exactly ``node_ids``."""
 
@@ -54,13 +54,15 @@ class StorePresignatures(
         checks.check_count("node_ids", self.node_ids, limits.SIGNATURES_MAX, least=2)
         for node_id in self.node_ids:
             checks.check_id("node_ids", node_id)
+        if len(set(self.node_ids)) != len(self.node_ids):
+            raise ValueError("node_ids: one is there twice")
         checks.check_id("protocol", self.protocol)
         checks.check_count("entries", self.entries, limits.PRESIGNATURES_AT_ONCE_MAX, least=1)
         for presignature_id, sealed in self.entries:
             checks.check_hash("presignature_id", presignature_id)
-            checks.check_bytes("sealed", sealed, limits.SEALED_BYTES_MAX)
-        if len({name for name, _ in self.entries}) != len(self.entries):
-            raise ValueError("entries: an id is there twice")
+            checks.check_bytes("sealed", sealed, limits.PRESIGNATURE_BYTES_MAX)
+        if any(len(set(column)) != len(self.entries) for column in zip(*self.entries, strict=True)):
+            raise ValueError("entries: an id or an envelope is there twice")
         checks.check_time("now_ms", self.now_ms)
 
 

@@ -1,28 +1,26 @@
 """What happens to commands about presignatures. Handlers as in ``operations``."""
 
+from collections.abc import Iterator
+
 from keyquorum_core_signer.store import commands, pair_events
 from keyquorum_core_signer.store import presignature_commands as presigned
 from keyquorum_core_signer.store.blobs import destroy, keep, take
 from keyquorum_core_signer.store.ledger import Ledger, Subject
-from keyquorum_core_signer.store.limits import PRESIGNATURES_MAX
-from keyquorum_core_signer.store.pair_commands import PeerIsBanned
-from keyquorum_core_signer.store.pairing import banned
-from keyquorum_core_signer.store.projections import voided
+from keyquorum_core_signer.store.limits import PRESIGNATURES_MAX, PRESIGNATURES_OF_POOL_MAX
+from keyquorum_core_signer.store.pair_commands import PairUnavailable, PeerIsBanned
+from keyquorum_core_signer.store.pairing import banned, destroyed
+from keyquorum_core_signer.store.projections import encode_nodes, encode_path, voided
 
-_StoreOutcome = (
-    presigned.PresignaturesStored
-    | commands.KeyUnavailable
-    | PeerIsBanned
-    | presigned.PresignatureConflict
-    | presigned.PoolFull
+_Refusal = (
+    commands.KeyUnavailable | PeerIsBanned | PairUnavailable | presigned.PresignatureConflict | presigned.PoolFull
 )
 
 
-def store(ledger: Ledger, command: presigned.StorePresignatures) -> _StoreOutcome:
+def store(ledger: Ledger, command: presigned.StorePresignatures) -> presigned.PresignaturesStored | _Refusal:
     """Keep presignatures of an active epoch."""
     now_ms = ledger.time_ms(command.now_ms)
     subject = Subject(key_id=command.key_id)
-    refusal = _refusal(ledger, command)
+    refusal = next(_objections(ledger, command), None)
     if refusal is not None:
         ledger.refuse("refused-presignatures", now_ms, subject, type(refusal).__name__)
         return refusal
@@ -39,25 +37,29 @@ def store(ledger: Ledger, command: presigned.StorePresignatures) -> _StoreOutcom
     return presigned.PresignaturesStored(len(entries))
 
 
-def _refusal(
-    ledger: Ledger, command: presigned.StorePresignatures
-) -> commands.KeyUnavailable | PeerIsBanned | presigned.PresignatureConflict | presigned.PoolFull | None:
-    for state, epoch in ledger.connection.execute("SELECT state, epoch FROM keys WHERE key_id = ?", (command.key_id,)):
-        if (state, epoch) != (commands.KeyState.ACTIVE.value, command.epoch):
-            return commands.KeyUnavailable(command.key_id, commands.KeyState(state))
-        break
-    else:
-        return commands.KeyUnavailable(command.key_id, None)
+def _objections(ledger: Ledger, command: presigned.StorePresignatures) -> Iterator[_Refusal]:
+    """What speaks against keeping them."""
+    rows = ledger.connection.execute("SELECT state, epoch FROM keys WHERE key_id = ?", (command.key_id,))
+    state, epoch = next(iter(rows), (None, 0))
+    if (state, epoch) != (commands.KeyState.ACTIVE.value, command.epoch):
+        yield commands.KeyUnavailable(command.key_id, None if state is None else commands.KeyState(state))
     for node_id in command.node_ids:
-        if banned(ledger, node_id):
-            return PeerIsBanned(node_id)
+        if banned(ledger, node_id, command.key_id):
+            yield PeerIsBanned(node_id)
+        if destroyed(ledger, node_id, command.protocol):  # while these were being made
+            yield PairUnavailable(node_id)
     for name, _ in command.entries:
-        if _find(ledger, name) is not None:
-            return presigned.PresignatureConflict(name)
-    ((count,),) = ledger.connection.execute("SELECT count(*) FROM presignatures")
-    if count + len(command.entries) > PRESIGNATURES_MAX:
-        return presigned.PoolFull(int(count))
-    return None
+        if _find(ledger, name) is not None or _gone(ledger, name):
+            yield presigned.PresignatureConflict(name)
+    pool = (command.key_id, encode_path(command.path), encode_nodes(command.node_ids))
+    of_pool = "SELECT count(*) FROM presignatures WHERE key_id = ? AND path = ? AND node_ids = ?"
+    for query, values, most in (
+        (of_pool, pool, PRESIGNATURES_OF_POOL_MAX),
+        ("SELECT count(*) FROM presignatures", (), PRESIGNATURES_MAX),
+    ):
+        ((count,),) = ledger.connection.execute(query, values)
+        if count + len(command.entries) > most:
+            yield presigned.PoolFull(int(count))
 
 
 def burn(
@@ -106,6 +108,11 @@ def void_matching(
         event = pair_events.PresignaturesVoided(reason, key_id, node_id, below_epoch, occasion)
         ledger.append(event, now_ms, Subject(key_id=key_id), f"{len(doomed)}: {reason}")
     return len(doomed)
+
+
+def _gone(ledger: Ledger, presignature_id: bytes) -> bool:
+    query = "SELECT 1 FROM presignatures_gone WHERE presignature_id = ?"
+    return any(True for _ in ledger.connection.execute(query, (presignature_id,)))
 
 
 def _find(ledger: Ledger, presignature_id: bytes) -> tuple[str, bytes] | None:

@@ -231,8 +231,7 @@ def _(event: pair_events.PresignaturesKept, at: _At) -> None:
 
 @_apply.register
 def _(event: pair_events.PresignaturesBurned, at: _At) -> None:
-    for presignature_id in event.presignature_ids:
-        at.connection.execute("DELETE FROM presignatures WHERE presignature_id = ?", (presignature_id,))
+    _remove(at, event.presignature_ids)
 
 
 @_apply.register
@@ -284,8 +283,14 @@ def decode_nodes(data: bytes) -> tuple[str, ...]:
 
 
 def _void(at: _At, *, key_id: str = "", node_id: str = "", below_epoch: int = 0) -> None:
-    for presignature_id, _blob in voided(at.connection, key_id=key_id, node_id=node_id, below_epoch=below_epoch):
+    doomed = voided(at.connection, key_id=key_id, node_id=node_id, below_epoch=below_epoch)
+    _remove(at, (presignature_id for presignature_id, _blob in doomed))
+
+
+def _remove(at: _At, presignature_ids: Iterable[bytes]) -> None:
+    for presignature_id in presignature_ids:
         at.connection.execute("DELETE FROM presignatures WHERE presignature_id = ?", (presignature_id,))
+        at.connection.execute("INSERT INTO presignatures_gone VALUES (?)", (presignature_id,))
 
 
 def _reserve(at: _At, key_id: str, op_id: str, spends: Iterable[Spend]) -> None:

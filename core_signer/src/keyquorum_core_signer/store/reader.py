@@ -108,10 +108,16 @@ class Reader:
         )
 
     def pair_setup(self, node_id: str, kind: str) -> StoredPairSetup | None:
-        """A living one."""
-        query = """SELECT node_id, kind, generation, setup_id, kek_id, data FROM pairs JOIN blobs ON hash = sealed_hash
-            WHERE node_id = ? AND kind = ? AND living"""
-        return next((StoredPairSetup(*row) for row in self._connection.execute(query, (node_id, kind))), None)
+        """A living one; raises StoreCorrupt if its envelope is another than the log says."""
+        query = """SELECT node_id, kind, generation, setup_id, kek_id, sealed_hash, data
+            FROM pairs LEFT JOIN blobs ON hash = sealed_hash WHERE node_id = ? AND kind = ? AND living"""
+        for found, its_kind, generation, setup_id, kek_id, sealed_hash, data in self._connection.execute(
+            query, (node_id, kind)
+        ):
+            if data is None or hashlib.sha256(data).digest() != sealed_hash:
+                raise StoreCorrupt("a stored pair set-up is not what the log says")
+            return StoredPairSetup(found, its_kind, generation, setup_id, kek_id, data)
+        return None
 
     def presignatures(self, key_id: str) -> tuple[PresignatureRecord, ...]:
         """In stock, oldest first."""

@@ -152,8 +152,11 @@ CREATE TABLE presignatures (
     place INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX presignatures_of_key ON presignatures (key_id);
+CREATE TABLE presignatures_gone (
+    presignature_id BLOB PRIMARY KEY
+) STRICT, WITHOUT ROWID;
 """
-"""Since version 2."""
+"""Since version 2. What was burned or voided is remembered for ever: no id comes into stock twice."""
 
 READ_MODEL_TABLES: Final = (
     "projected",
@@ -166,6 +169,7 @@ READ_MODEL_TABLES: Final = (
     "pairs",
     "pair_checks",
     "presignatures",
+    "presignatures_gone",
 )
 
 

@@ -10,6 +10,7 @@ What a failure means:
 failure                              the commands              the store
 ==================================== ========================= =====================================
 an exception in one handler          that one raises it        goes on
+a constraint of a table              that one StoreUnavailable goes on
 disk full, database busy             StoreUnavailable          goes on
 any other engine error before COMMIT StoreUnavailable          refuses everything until opened anew
 any other engine error in COMMIT     OutcomeUnknown            refuses everything until opened anew
@@ -129,6 +130,8 @@ class Writer:
         try:
             with self._ledger.savepoint():
                 return Settled(ticket, outcome=self._handle(self._ledger, command))
+        except apsw.ConstraintError:  # a row that contradicts another is its command's fault, not the disk's
+            return Settled(ticket, error=StoreUnavailable("nothing was written: ConstraintError"))
         except apsw.Error:
             raise
         except Exception as error:  # noqa: BLE001 - a bug met by one command is reported to its caller
