@@ -288,6 +288,7 @@ def create_intent(cell: Cell, **fields: object) -> tuple[bytes, intent_pb2.Autho
         threshold=int(fields.get("threshold", 2)),  # type: ignore[call-overload]
         node_ids=tuple(cell.nodes),
         policy=policy,
+        protocol=str(fields.get("protocol", "")),
     )
     data = wrap(cell, cell.root, command)
     return data, authorize(data, cell.root)

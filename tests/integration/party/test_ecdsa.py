@@ -10,7 +10,7 @@ from coincurve import PublicKey
 from keyquorum_core_signer.intents.certificate import parse_certificate
 from keyquorum_protos.party.v1 import party_pb2
 from support.cell import Cell
-from support.hostile_coordinator import HostileCoordinator
+from support.hostile_coordinator import HostileCoordinator, create_intent
 from support.raw_orders import child_of, order
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -62,6 +62,15 @@ async def test_presignatures_that_do_not_fit_are_refused(cell: Cell) -> None:
                 deadline_ms=1000,
             )
             assert {result.error.code for result in results.values()} == {"intent-invalid"}, results
+
+
+@pytest.mark.parametrize("protocol", ["gg20", "gg18"])
+async def test_protocols_that_are_not_there_are_refused(cell: Cell, protocol: str) -> None:
+    """Before a key is made that nothing would sign with."""
+    async with HostileCoordinator(cell).connected() as coordinator:
+        intent = create_intent(cell, scheme=SCHEME, protocol=protocol)
+        results = await coordinator.run(cell.nodes, *intent, deadline_ms=1000)
+        assert {result.error.code for result in results.values()} == {"scheme-unavailable"}, results
 
 
 async def test_one_party_told_to_use_a_presignature_and_the_other_not(cell: Cell) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +14,9 @@ from keyquorum_core_signer.cli.failures import Failure, readable_failures
 from keyquorum_core_signer.config.party import PartyConfig
 from keyquorum_core_signer.config.source import load_config
 from keyquorum_core_signer.intents.roster import Roster
-from keyquorum_core_signer.store.ports import ShareStore
+
+if TYPE_CHECKING:  # the engine is loaded for these commands alone
+    from keyquorum_core_signer.store.ports import ShareStore
 
 _CONFIG = click.option(
     "--config", "file", required=True, type=click.Path(path_type=Path), help="The party's TOML file."
@@ -39,7 +42,7 @@ def list_pairs(file: Path) -> None:
       keyquorum-signer pairs list --config /etc/keyquorum/party.toml
     """
 
-    async def show(store: ShareStore) -> None:
+    async def show(store: "ShareStore") -> None:
         for record in await store.pair_setups():
             state = "living" if record.living else "destroyed"
             pending = ", a check of it has no verdict" if record.pending else ""
@@ -68,7 +71,7 @@ def unban(file: Path, node_id: str, reason: str) -> None:
       keyquorum-signer pairs unban party-3 --reason "rebuilt from clean media, ticket 4711" --config party.toml
     """
 
-    async def lift(store: ShareStore) -> None:
+    async def lift(store: "ShareStore") -> None:
         from keyquorum_core_signer.store.pair_commands import BanLifted, LiftBan  # noqa: PLC0415
 
         try:
@@ -82,14 +85,14 @@ def unban(file: Path, node_id: str, reason: str) -> None:
     _with_store(file, lift)
 
 
-def _with_store(file: Path, act: Callable[[ShareStore], Awaitable[None]]) -> None:
+def _with_store(file: Path, act: "Callable[[ShareStore], Awaitable[None]]") -> None:
     with readable_failures():
         config = load_config(PartyConfig, file)
         Roster.load(config.roster)
         asyncio.run(_open(config, act))
 
 
-async def _open(config: PartyConfig, act: Callable[[ShareStore], Awaitable[None]]) -> None:
+async def _open(config: PartyConfig, act: "Callable[[ShareStore], Awaitable[None]]") -> None:
     from keyquorum_core_signer.store.ports import StoreError, StoreOwned  # noqa: PLC0415 - the engine, for this alone
     from keyquorum_core_signer.store.sqlite import SqliteShareStore  # noqa: PLC0415
 

@@ -12,7 +12,8 @@ from keyquorum_core_signer.codecs.errors import CodecError, CodecRejected
 from keyquorum_core_signer.codecs.pool import CodecPool
 from keyquorum_core_signer.intents.decision import Decision, Spend, decide_create, decide_order, decide_sign
 from keyquorum_core_signer.intents.effects import Decoded
-from keyquorum_core_signer.intents.errors import IntentError
+from keyquorum_core_signer.intents.errors import SCHEME_UNAVAILABLE, IntentError
+from keyquorum_core_signer.intents.fields import protocol_of
 from keyquorum_core_signer.intents.intent import (
     CreateKey,
     Intent,
@@ -39,6 +40,7 @@ from keyquorum_core_signer.store.ports import ShareStore
 from keyquorum_protos.signer.v1 import intent_pb2
 
 # A denial costs its author one signature by a key of its own making, and us an audit row of half a kilobyte for ever.
+OFFERED_PROTOCOLS: Final = frozenset({"frost", "dkls23"})
 DENIALS_AT_ONCE: Final = 1000
 DENIALS_PER_S: Final = 10
 
@@ -116,6 +118,8 @@ class Admission:
     async def _create(self, ordered: Ordered, command: CreateKey, participants: Sequence[str]) -> AdmittedCreate:
         if tuple(participants) != command.node_ids:
             raise Refusal(INTENT_INVALID, "a key is made by its whole committee", rule="participants")
+        if protocol_of(command.scheme, command.protocol) not in OFFERED_PROTOCOLS:
+            raise Refusal(SCHEME_UNAVAILABLE, f"this party does not offer {command.protocol}", rule="protocol")
         now_ms = self._store.time_ms(self._now_ms())
         _require(decide_create(ordered.intent, self._roster, self._node_id, now_ms))
         await self._record(ordered, commands.OperationKind.CREATE_KEY, command.key_id, ())

@@ -10,7 +10,9 @@ from typing import Final
 from keyquorum_core_signer.wire.codec import Bytes32, Codec, DecodeError, Limits
 
 _PREFIX: Final = b"\x00"
-FRAME_BYTES_MAX: Final = 16 * 1024  # 16 nonces, 16 names and a path take 3 KiB
+FRAME_BYTES_MAX: Final = 256 * 1024  # 16 nonces, 16 names and a path take 3 KiB; a whole stock of names is the longest
+STOCK_NAMES_MAX: Final = 8192  # that one frame tells of
+STOCK_NAME_BYTES: Final = 16  # of an id: who could make two that agree in so many gains nothing by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +68,30 @@ class PresignStart:
 
 
 @dataclass(frozen=True, slots=True)
+class StockHeld:
+    """What we hold with the recipient's part in it: the beginnings of the ids, one after the other. Whatever the recipient
+    holds with us beyond that is of no use: we lost our half when our process started."""
+
+    names: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Declined:
     """Not now. ``asked`` is the nonce of the proposal or invitation."""
 
     asked: Bytes32
 
 
-Control = PairWanted | PairProposal | PairAcceptance | PresignInvitation | PresignAcceptance | PresignStart | Declined
+Control = (
+    PairWanted
+    | PairProposal
+    | PairAcceptance
+    | PresignInvitation
+    | PresignAcceptance
+    | PresignStart
+    | StockHeld
+    | Declined
+)
 _KINDS: Final[tuple[type[Control], ...]] = (
     PairWanted,
     PairProposal,
@@ -80,6 +99,7 @@ _KINDS: Final[tuple[type[Control], ...]] = (
     PresignInvitation,
     PresignAcceptance,
     PresignStart,
+    StockHeld,
     Declined,
 )
 _codec = Codec({}, Limits(message_bytes=FRAME_BYTES_MAX, int_bytes=8, items=64))

@@ -93,6 +93,7 @@ class Link:
         self._nonces = SessionNonces(secrets.token_bytes, services.limits.nonces)
         self._sessions: dict[bytes, PartySession | AgreedSession] = {}
         self._talks = 0
+        self._stood: set[str] = set()
         self._running: dict[int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         me = self._roster.node(self._node_id)
@@ -398,6 +399,9 @@ class Link:
 
     def _channels_changed(self) -> None:
         standing = self._mesh.standing()
+        for node_id in set(standing) - self._stood:
+            self._presigning.introduce(node_id)
+        self._stood = set(standing)
         CHANNELS.labels(self._coordinator_id).set(len(standing))
         self._tell_peers()
         asyncio.get_running_loop().call_soon(self._pair)

@@ -17,6 +17,7 @@ from keyquorum_core_signer.store import presignature_commands
 from keyquorum_core_signer.store.ports import ShareStore
 
 PROTOCOL: Final = "dkls23"
+VOIDED_AT_ONCE: Final = 256
 _KEY_BYTES: Final = 32
 
 
@@ -113,6 +114,22 @@ class Presignatures:
         self._pools.setdefault(pool, {}).update(dict.fromkeys(name for name, _ in made.presignatures))
         PRESIGNATURES_MADE.inc(len(made.presignatures))
         self._tell(pool)
+
+    def held_with(self, node_id: str) -> tuple[bytes, ...]:
+        """Ids of what a peer has a part in."""
+        return tuple(name for pool, stock in self._pools.items() if node_id in pool.node_ids for name in stock)
+
+    async def drop(self, node_id: str, held: frozenset[bytes], length: int) -> None:
+        """Void what a peer has a part in and does not hold; ``held`` are the first ``length`` bytes of ids."""
+        useless = [name for name in self.held_with(node_id) if name[:length] not in held]
+        for at in range(0, len(useless), VOIDED_AT_ONCE):
+            names = tuple(useless[at : at + VOIDED_AT_ONCE])
+            reason = f"{node_id} does not hold its part"
+            await self._store.execute(
+                presignature_commands.VoidPresignatures(reason=reason, now_ms=self._now_ms(), presignature_ids=names)
+            )
+        if useless:
+            await self.reload()
 
     async def burn(
         self, op_id: str, session_id: bytes, pools: Iterable[Pool], presignature_ids: tuple[bytes, ...]

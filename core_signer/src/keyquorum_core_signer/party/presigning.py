@@ -37,6 +37,7 @@ from keyquorum_core_signer.store.ports import StoreError
 
 ANSWER_S: Final = 2.0  # for a peer that has nothing else to do with the pair
 SESSION_S: Final = 20.0
+UNHEARD_S: Final = 30.0  # a peer that has us wait in a pair's turn, and does not begin, does so once in that time
 NONCE_BYTES: Final = 32
 QUORUMS_MAX: Final = 16  # of one key are filled; with more, the first ones
 PATH_ELEMENTS_MAX: Final = 8
@@ -97,6 +98,7 @@ class Presigning:
         self._invited: dict[bytes, _Invited] = {}
         self._awaiting: dict[bytes, _Awaiting] = {}
         self._filling: set[Pool] = set()  # from half empty until full
+        self._unheard: dict[str, float] = {}  # until when invitations of a peer that did not begin are declined
 
     async def fill(self) -> None:
         """Make one session's worth for the pool that lacks most, then rest for its share of the time."""
@@ -137,9 +139,19 @@ class Presigning:
             self._filling.add(pool)
         return pool in self._filling
 
+    def introduce(self, node_id: str) -> None:
+        """Tell a peer whose channel has just come to stand what we hold with it."""
+        length, most = control.STOCK_NAME_BYTES, control.STOCK_NAMES_MAX
+        names = b"".join(name[:length] for name in self._services.presignatures.held_with(node_id)[:most])
+        self._say((node_id,), control.StockHeld(names))
+
     async def take(self, node_id: str, message: control.Control) -> None:
         """Take what a peer says about presigning."""
         match message:
+            case control.StockHeld(names):
+                length = control.STOCK_NAME_BYTES
+                held = frozenset(names[at : at + length] for at in range(0, len(names), length))
+                await self._services.presignatures.drop(node_id, held, length)
             case control.PresignInvitation():
                 await self._follow(node_id, message)
             case control.PresignAcceptance(invited, nonce):
@@ -201,6 +213,8 @@ class Presigning:
             self._check_start(pool, invitation.nonce, nonce, nonces)
             await self._run(key, pool, invitation.count, nonces)
         except (Refusal, TimeoutError) as error:
+            if turn is not None:  # it held us up
+                self._unheard[node_id] = asyncio.get_running_loop().time() + UNHEARD_S
             _log.info("an invitation to presign came to nothing", peer=node_id, reason=str(error) or "no start in time")
             self._say((node_id,), control.Declined(invitation.nonce))
         finally:
@@ -232,6 +246,8 @@ class Presigning:
     async def _welcome(self, node_id: str, invitation: control.PresignInvitation) -> ActiveKey:
         """Whether we take part: by our own certificate, our own quota, and nothing that the inviter says."""
         services, terms = self._services, self._services.terms
+        if asyncio.get_running_loop().time() < self._unheard.get(node_id, 0.0):
+            raise Refusal(QUORUM_UNAVAILABLE, "the peer invited and did not begin, not long ago")
         if not 0 < invitation.count <= min(BATCH_MAX, terms.depth) or len(invitation.path) > PATH_ELEMENTS_MAX:
             raise Refusal(QUORUM_UNAVAILABLE, "more than this party keeps")
         key = await services.keyring.active(invitation.key_id)

@@ -14,7 +14,6 @@ class ProtocolError(Exception):
 
     code: ClassVar[str] = "protocol-abort"
     step: str = ""
-    culprits: tuple[PartyId, ...] = ()
     evidence: bytes = b""
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from keyquorum_core_signer.protocols.errors import ProtocolError
+from keyquorum_core_signer.protocols.errors import ProtocolAbort, ProtocolError
 from keyquorum_core_signer.runtime import events
 from keyquorum_core_signer.runtime.frames import (
     POOL,
@@ -126,7 +126,8 @@ class Worker:
 def _session_failure(error: Exception) -> events.Failed:
     match error:
         case ProtocolError():
-            return events.Failed(error.code, error.step, error.culprits, str(error), error.evidence)
+            culprits = error.culprits if isinstance(error, ProtocolAbort) else ()
+            return events.Failed(error.code, error.step, culprits, str(error), error.evidence)
         case SessionBroken() | SessionAbandoned():
             return events.Failed(events.INTERNAL, "", (), f"{type(error).__name__}: {error}")
         case _:

@@ -150,12 +150,13 @@ class PresignaturesBurned:
 
 @dataclass(frozen=True, slots=True)
 class PresignaturesVoided:
-    """Presignatures were destroyed unused: of a key, of a peer, or all; ``below_epoch`` spares later ones, 0 none."""
+    """Presignatures were destroyed unused: of a key, of a peer, by id, or all; ``below_epoch`` spares later ones, 0 none."""
 
     reason: str
     key_id: str
     node_id: str
     below_epoch: int
+    presignature_ids: tuple[bytes, ...]
     occasion: int
 
     @property

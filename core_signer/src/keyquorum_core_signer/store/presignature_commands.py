@@ -114,14 +114,18 @@ class Voided:
 
 @dataclass(frozen=True, slots=True)
 class VoidPresignatures(Command[Voided]):
-    """Destroy presignatures unused: of a key, of a peer, or, with neither named, all."""
+    """Destroy presignatures unused: of a key, of a peer, by their ids, or, with nothing named, all."""
 
     reason: str
     now_ms: int
     key_id: str = ""
     node_id: str = ""
+    presignature_ids: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
+        checks.check_count("presignature_ids", self.presignature_ids, limits.PRESIGNATURES_AT_ONCE_MAX)
+        for presignature_id in self.presignature_ids:
+            checks.check_hash("presignature_ids", presignature_id)
         checks.check_text("reason", self.reason, limits.DETAIL_CHARS_MAX)
         checks.check_id("key_id", self.key_id, optional=True)
         checks.check_id("node_id", self.node_id, optional=True)

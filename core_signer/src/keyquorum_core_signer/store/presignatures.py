@@ -92,20 +92,40 @@ def void(ledger: Ledger, command: presigned.VoidPresignatures) -> presigned.Void
     """Destroy presignatures unused."""
     now_ms = ledger.time_ms(command.now_ms)
     return presigned.Voided(
-        void_matching(ledger, now_ms, command.reason, key_id=command.key_id, node_id=command.node_id)
+        void_matching(
+            ledger,
+            now_ms,
+            command.reason,
+            key_id=command.key_id,
+            node_id=command.node_id,
+            presignature_ids=command.presignature_ids,
+        )
     )
 
 
 def void_matching(
-    ledger: Ledger, now_ms: int, reason: str, *, key_id: str = "", node_id: str = "", below_epoch: int = 0
+    ledger: Ledger,
+    now_ms: int,
+    reason: str,
+    *,
+    key_id: str = "",
+    node_id: str = "",
+    below_epoch: int = 0,
+    presignature_ids: tuple[bytes, ...] = (),
 ) -> int:
     """Destroy what matches, with an event if there is any; returns how many."""
-    doomed = voided(ledger.connection, key_id=key_id, node_id=node_id, below_epoch=below_epoch)
+    doomed = voided(
+        ledger.connection,
+        key_id=key_id,
+        node_id=node_id,
+        below_epoch=below_epoch,
+        presignature_ids=presignature_ids,
+    )
     for _name, sealed_hash in doomed:
         destroy(ledger, sealed_hash)
     if doomed:
         occasion = ledger.stream_version("void") + 1
-        event = pair_events.PresignaturesVoided(reason, key_id, node_id, below_epoch, occasion)
+        event = pair_events.PresignaturesVoided(reason, key_id, node_id, below_epoch, presignature_ids, occasion)
         ledger.append(event, now_ms, Subject(key_id=key_id), f"{len(doomed)}: {reason}")
     return len(doomed)
 

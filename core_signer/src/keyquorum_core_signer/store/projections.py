@@ -231,12 +231,21 @@ def _(event: pair_events.PresignaturesKept, at: _At) -> None:
 
 @_apply.register
 def _(event: pair_events.PresignaturesBurned, at: _At) -> None:
-    _remove(at, event.presignature_ids)
+    for presignature_id in event.presignature_ids:
+        at.connection.execute("DELETE FROM presignatures WHERE presignature_id = ?", (presignature_id,))
+        _never_again(at, presignature_id)
 
 
 @_apply.register
 def _(event: pair_events.PresignaturesVoided, at: _At) -> None:
-    _void(at, key_id=event.key_id, node_id=event.node_id, below_epoch=event.below_epoch)
+    doomed = voided(
+        at.connection,
+        key_id=event.key_id,
+        node_id=event.node_id,
+        below_epoch=event.below_epoch,
+        presignature_ids=event.presignature_ids,
+    )
+    _remove(at, (presignature_id for presignature_id, _blob in doomed))
 
 
 @_apply.register
@@ -247,9 +256,15 @@ def _(event: events.OperationsPruned, at: _At) -> None:
 
 
 def voided(
-    connection: apsw.Connection, *, key_id: str = "", node_id: str = "", below_epoch: int = 0
+    connection: apsw.Connection,
+    *,
+    key_id: str = "",
+    node_id: str = "",
+    below_epoch: int = 0,
+    presignature_ids: tuple[bytes, ...] = (),
 ) -> tuple[tuple[bytes, bytes], ...]:
-    """Id and envelope's hash of the presignatures of a key, of a peer, or of all; with ``below_epoch`` older ones only."""
+    """Id and envelope's hash of the presignatures of a key, of a peer, with these ids, or of all; with ``below_epoch`` older
+    ones only."""
     query = "SELECT presignature_id, sealed_hash, node_ids FROM presignatures WHERE true"
     values: list[object] = []
     if key_id:
@@ -259,7 +274,12 @@ def voided(
         query += " AND epoch < ?"
         values.append(below_epoch)
     rows = connection.execute(query, values)
-    return tuple((name, blob) for name, blob, nodes in rows if not node_id or node_id in decode_nodes(nodes))
+    named = frozenset(presignature_ids)
+    return tuple(
+        (name, blob)
+        for name, blob, nodes in rows
+        if (not node_id or node_id in decode_nodes(nodes)) and (not named or name in named)
+    )
 
 
 def encode_path(path: tuple[int, ...]) -> bytes:
@@ -282,15 +302,19 @@ def decode_nodes(data: bytes) -> tuple[str, ...]:
     return tuple(data.decode().split("/"))
 
 
-def _void(at: _At, *, key_id: str = "", node_id: str = "", below_epoch: int = 0) -> None:
-    doomed = voided(at.connection, key_id=key_id, node_id=node_id, below_epoch=below_epoch)
+def _void(at: _At, *, node_id: str) -> None:
+    doomed = voided(at.connection, node_id=node_id)
     _remove(at, (presignature_id for presignature_id, _blob in doomed))
 
 
 def _remove(at: _At, presignature_ids: Iterable[bytes]) -> None:
     for presignature_id in presignature_ids:
         at.connection.execute("DELETE FROM presignatures WHERE presignature_id = ?", (presignature_id,))
-        at.connection.execute("INSERT INTO presignatures_gone VALUES (?)", (presignature_id,))
+        _never_again(at, presignature_id)
+
+
+def _never_again(at: _At, presignature_id: bytes) -> None:
+    at.connection.execute("INSERT INTO presignatures_gone VALUES (?)", (presignature_id,))
 
 
 def _reserve(at: _At, key_id: str, op_id: str, spends: Iterable[Spend]) -> None:

@@ -29,7 +29,7 @@ SAMPLES: dict[str, events.Event] = {
     "peer-pardoned": pair_events.PeerPardoned("party-2", "replaced", 2),
     "presignatures-kept": pair_events.PresignaturesKept("key_1", 1, (0, 1), ("a", "b"), "dkls23", ((H, H),)),
     "presignatures-burned": pair_events.PresignaturesBurned("op_1", H, "key_1", (H,)),
-    "presignatures-voided": pair_events.PresignaturesVoided("restart", "", "", 0, 1),
+    "presignatures-voided": pair_events.PresignaturesVoided("restart", "", "", 0, (H,), 1),
 }
 
 
