@@ -76,7 +76,7 @@ class Pools:
     def _first(self, pool: PoolKey, chosen: dict[bytes, None]) -> bytes | None:
         """The oldest name that every party of the quorum has, and that is not spoken for."""
         reports = [self._reports[node_id].get(pool, {}) for node_id in pool.node_ids if node_id in self._reports]
-        if len(reports) < len(pool.node_ids):
+        if not reports or len(reports) < len(pool.node_ids):
             return None
         first, *others = reports
         for name in first:

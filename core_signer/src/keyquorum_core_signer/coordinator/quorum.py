@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Final
+
+LOOKS_MAX: Final = 64  # sets whose stock is looked into before a signature is made without one
 
 Quorum = tuple[str, ...]
 
@@ -26,8 +29,9 @@ def choose_quorum(
 
     A set that has not failed yet is preferred to one that has, and of these a ``stocked`` one, where that is of interest.
     None where no set is left. With at most 16 nodes (12,870 sets in the worst case, and only where hardly anything is
-    connected, or nothing in stock) the search may be a plain one.
+    connected) the search may be a plain one; stocks are looked into for the first sets alone.
     """
+    looks = 0
     fresh: Quorum | None = None
     fallback: Quorum | None = None
     for nodes in combinations(ranked, size):
@@ -37,7 +41,9 @@ def choose_quorum(
         if members not in tried.failed:
             if stocked is None or stocked(nodes):
                 return nodes
-            fresh = fresh or nodes
+            fresh, looks = fresh or nodes, looks + 1
+            if looks == LOOKS_MAX:
+                return fresh
         elif fallback is None:
             fallback = nodes
     return fresh or fallback
