@@ -10,6 +10,7 @@ from pathlib import Path
 
 import apsw
 
+from bench import dkls23
 from bench.rows import Row, latency
 from bench.served import keys, timed
 from keyquorum_devnet.engines import ETHEREUM
@@ -76,8 +77,12 @@ async def _cold(state: Path, scale: float) -> list[Row]:
         async with stack.customer() as customer:
             account = (await customer.wallet(ETHEREUM.chain))["accounts"][0]["id"]
             taken = await timed(max(20, int(COLD * scale)), lambda: sign(customer, account))
+            cold = dkls23.signing(2, 3)(0)
             made = await keys(stack, address, "secp256k1", scale)
-            return [latency("dkls23_2of3_cold_rest", taken, rounds=3), {**made, "name": "ecdsa_keygen_2of3_grpc"}]
+            return [
+                latency("dkls23_2of3_cold_rest", taken, rounds=cold.rounds, bytes_per_party=cold.bytes_sent),
+                {**made, "name": "ecdsa_keygen_2of3_grpc"},
+            ]
     finally:
         stack.stop()
 
@@ -94,7 +99,8 @@ async def _warm(state: Path, scale: float) -> Row:
             taken = await timed(max(20, int(WARM * scale)), lambda: sign(customer, account))
             if min(in_stock(stack)) >= before:
                 raise RuntimeError("no presignature was used")
-            return latency("dkls23_2of3_warm_rest", taken, rounds=1)
+            warm = dkls23.finishing()(0)
+            return latency("dkls23_2of3_warm_rest", taken, rounds=warm.rounds, bytes_per_party=warm.bytes_sent)
     finally:
         stack.stop()
 

@@ -163,8 +163,15 @@ async def test_presignatures_are_made_for_what_is_signed_for_and_used_once(
     await stack.kill9(victim)
     await stack.bring_back(victim)
     assert happened(stack, victim, "presignatures-voided")
+    kept_before = kept()
     for number in range(4):
         await sign(f"after the crash {number}")
+    deadline = time.monotonic() + 30  # the others find out that their halves are of no use, and new ones are made
+    while kept() < kept_before + 16:
+        assert time.monotonic() < deadline, stack.log_tails()
+        await asyncio.sleep(0.1)
+    for survivor in PARTIES[1:]:
+        assert any(victim in event.reason for event in happened(stack, survivor, "presignatures-voided"))
     for party in PARTIES:
         names = burned()[party]
         assert len(names) == len(set(names))
