@@ -33,7 +33,7 @@ def killed_after(path: Path, op_id: str, steps: int) -> list[list[str]]:
     process = subprocess.Popen(
         [sys.executable, presignature_life.__file__, str(path), op_id],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(TESTS), os.environ.get("PYTHONPATH", "")))},
         text=True,
     )
     assert process.stdout is not None

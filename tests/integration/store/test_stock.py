@@ -150,3 +150,16 @@ def test_malformed_batches_cannot_be_made() -> None:
     for shown in (batch, s.Burned((envelope,)), pair_setup(setup_id=SETUP)):
         assert "sealed" not in repr(shown)
         assert "entries" not in repr(shown)
+
+
+async def test_named_ones_are_voided_and_no_others(store: SqliteShareStore) -> None:
+    """By id, whatever else is named is a condition more; ids that are not there are no matter."""
+    await make_key(store, KEY)
+    await store.execute(presignatures(1, 2, 3, node_ids=QUORUM))
+    await store.execute(presignatures(4))
+    void = s.VoidPresignatures("one-sided", NOW_MS, presignature_ids=(name(2), name(4), name(9)))
+    assert await store.execute(replace(void, node_id=PEER)) == s.Voided(1)
+    assert await names(store) == [name(1), name(3), name(4)]
+    assert await store.execute(void) == s.Voided(1)
+    assert await store.execute(void) == s.Voided(0)
+    assert await names(store) == [name(1), name(3)]

@@ -273,13 +273,11 @@ def voided(
     if below_epoch:
         query += " AND epoch < ?"
         values.append(below_epoch)
+    if presignature_ids:  # few against a full stock: looked up, not searched for
+        query += f" AND presignature_id IN ({', '.join('?' * len(presignature_ids))})"
+        values.extend(presignature_ids)
     rows = connection.execute(query, values)
-    named = frozenset(presignature_ids)
-    return tuple(
-        (name, blob)
-        for name, blob, nodes in rows
-        if (not node_id or node_id in decode_nodes(nodes)) and (not named or name in named)
-    )
+    return tuple((name, blob) for name, blob, nodes in rows if not node_id or node_id in decode_nodes(nodes))
 
 
 def encode_path(path: tuple[int, ...]) -> bytes:
