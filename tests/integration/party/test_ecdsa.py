@@ -88,3 +88,18 @@ async def test_one_party_told_to_use_a_presignature_and_the_other_not(cell: Cell
         results = await coordinator.run(("party-1", "party-2"), *intent)
         assert all(result.signatures for result in results.values()), results
         assert not any(link.banned for link in coordinator.links.values())
+
+
+async def test_sessions_that_never_began_hold_nobody_up(cell: Cell) -> None:
+    """A coordinator that starts sessions and hangs up at once leaves no turn taken behind."""
+    async with HostileCoordinator(cell).connected() as coordinator:
+        certificate = parse_certificate((await coordinator.create_key(scheme=SCHEME)).certificate)
+        for number in range(5):
+            digest = hashlib.sha256(bytes([number])).digest()
+            coordinator.start(
+                ("party-1", "party-2"), *order(cell, certificate.key_id, (digest, ()), scheme=SCHEME), deadline_ms=9000
+            )
+    async with HostileCoordinator(cell).connected() as coordinator:
+        intent = order(cell, certificate.key_id, (bytes(range(32)), ()), scheme=SCHEME)
+        results = await coordinator.run(("party-1", "party-2"), *intent)
+        assert all(result.signatures for result in results.values()), results

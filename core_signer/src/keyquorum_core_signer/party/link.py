@@ -224,6 +224,7 @@ class Link:
         self._running[start.route] = task
 
         def ended(finished: asyncio.Task[None]) -> None:
+            session.close()
             self._sessions.pop(session.session_id, None)
             self._running.pop(start.route, None)
             self._report_failure(finished)

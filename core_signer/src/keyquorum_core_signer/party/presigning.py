@@ -36,7 +36,8 @@ from keyquorum_core_signer.runtime.worker_session import PoolError
 from keyquorum_core_signer.store.ports import StoreError
 
 ANSWER_S: Final = 2.0  # for a peer that has nothing else to do with the pair
-SESSION_S: Final = 20.0
+SESSION_S: Final = 10.0  # a second of work at each, on a machine that does other things too
+DECLINED_S: Final = 0.5
 UNHEARD_S: Final = 30.0  # a peer that has us wait in a pair's turn, and does not begin, does so once in that time
 NONCE_BYTES: Final = 32
 QUORUMS_MAX: Final = 16  # of one key are filled; with more, the first ones
@@ -98,6 +99,7 @@ class Presigning:
         self._invited: dict[bytes, _Invited] = {}
         self._awaiting: dict[bytes, _Awaiting] = {}
         self._filling: set[Pool] = set()  # from half empty until full
+        self._rest: dict[Pool, float] = {}  # until when nobody is invited to fill them
         self._unheard: dict[str, float] = {}  # until when invitations of a peer that did not begin are declined
 
     async def fill(self) -> None:
@@ -127,7 +129,7 @@ class Presigning:
                 if any(services.pairs.lacking(peer) or peer in services.pairs.banned for peer in node_ids[1:]):
                     continue
                 pool = Pool(key.key_id, key.epoch, place.path, node_ids)
-                if self._is_low(pool):
+                if asyncio.get_running_loop().time() >= self._rest.get(pool, 0.0) and self._is_low(pool):
                     yield pool
 
     def _is_low(self, pool: Pool) -> bool:
@@ -188,6 +190,7 @@ class Presigning:
                 await invitation.complete.wait()
             nonces = [invitation.answers.get(peer) for peer in others]
             if any(answer is None for answer in nonces):
+                self._let_rest(pool, DECLINED_S)
                 return False
             everybody = (nonce, *(answer for answer in nonces if answer is not None))
             await self._run(
@@ -195,11 +198,17 @@ class Presigning:
             )
         except (Refusal, TimeoutError) as error:
             _log.info("presigning came to nothing", quorum=pool.node_ids, reason=str(error) or "no answer in time")
+            self._let_rest(pool, UNHEARD_S)
             return False
         finally:
             del self._invited[nonce]
             turn.give_up()
         return True
+
+    def _let_rest(self, pool: Pool, seconds: float) -> None:
+        """Whoever declines has a reason that lasts; whoever stalls holds up the pairs of the others."""
+        now = asyncio.get_running_loop().time()
+        self._rest = {other: until for other, until in self._rest.items() if until > now} | {pool: now + seconds}
 
     async def _follow(self, node_id: str, invitation: control.PresignInvitation) -> None:
         """Accept, wait for the start and run the session; or decline."""

@@ -180,7 +180,7 @@ class PartySession:
                 _log.error("session failed", error=type(error).__name__, operation=self.ordered.op_id, exc_info=error)
                 result.error.CopyFrom(Refusal(INTERNAL, "the session failed").to_proto(self._progress.stage))
             finally:
-                self._close()
+                self.close()
                 await self._leave()
         kind = "create_key" if isinstance(self.ordered.intent.command, CreateKey) else "sign"
         SESSIONS.labels(kind, result.error.code or "ok").inc()
@@ -368,7 +368,8 @@ class PartySession:
         retriable = failure.code == events.PROTOCOL_ABORT
         return Refusal(failure.code, detail, retriable=retriable, culprits=culprits)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Let go of worker and turn; a session whose task never began has only this. May be called again."""
         self._end_round_span()
         self._conversation.close()
         if self._turn is not None:
