@@ -34,7 +34,8 @@ T = TypeVar("T")
 MEMORY = "/dev/shm"
 KEYS = ("key_1", "key_2")
 PEERS = ("party-2", "party-3")
-NUMBERS = st.lists(st.integers(1, 12), min_size=1, max_size=4, unique=True)
+NUMBERS_MAX = 250
+PICKS = st.lists(st.integers(0, 7), min_size=1, max_size=3, unique=True)
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Model:
     generations: dict[str, int] = field(default_factory=dict)
     living: set[str] = field(default_factory=set)
     given: set[bytes] = field(default_factory=set)
+    newest: int = 0
 
     def void(self, numbers: set[int]) -> int:
         for number in numbers:
@@ -86,9 +88,24 @@ class StockLife(RuleBasedStateMachine):
         self.folder.cleanup()
         assert problems == ()
 
-    @rule(numbers=NUMBERS, key_id=st.sampled_from(KEYS), peer=st.sampled_from(PEERS))
-    def store_some(self, numbers: list[int], key_id: str, peer: str) -> None:
+    def picked(self, picks: list[int]) -> list[int]:
+        """Numbers that are in stock, or, of an empty one, that were or never have been."""
+        stock = sorted(self.model.stock) or list(range(1, 9))
+        return sorted({stock[pick % len(stock)] for pick in picks})
+
+    @rule(
+        fresh=st.integers(1, 4),
+        old=st.one_of(st.none(), st.none(), st.integers(1, 20)),
+        key_id=st.sampled_from(KEYS),
+        peer=st.sampled_from(PEERS),
+    )
+    def store_some(self, fresh: int, old: int | None, key_id: str, peer: str) -> None:
         """All of them, or none: nothing of a banned peer or a destroyed pair, no number a second time."""
+        first = self.model.newest + 1
+        if first + fresh > NUMBERS_MAX:
+            return
+        self.model.newest += fresh
+        numbers = sorted({*range(first, first + fresh), *([old] if old else [])})
         batch = presignatures(*numbers, key_id=key_id, node_ids=(PARTY, peer))
         outcome = self.wait(self.store.execute(batch))
         if peer in self.model.banned:
@@ -101,9 +118,10 @@ class StockLife(RuleBasedStateMachine):
             assert outcome == s.PresignaturesStored(len(numbers))
             self.model.stock |= dict.fromkeys(numbers, (key_id, peer))
 
-    @rule(numbers=NUMBERS, key_id=st.sampled_from(KEYS))
-    def burn(self, numbers: list[int], key_id: str) -> None:
+    @rule(picks=PICKS, key_id=st.sampled_from(KEYS))
+    def burn(self, picks: list[int], key_id: str) -> None:
         """All of them, or none; each envelope comes out once in a life."""
+        numbers = self.picked(picks)
         names = tuple(bytes([number]) * 32 for number in numbers)
         command = s.BurnPresignatures(self.operations[key_id], secrets.token_bytes(32), names, key_id, NOW_MS)
         outcome = self.wait(self.store.execute(command))
@@ -119,11 +137,12 @@ class StockLife(RuleBasedStateMachine):
     @rule(
         key_id=st.sampled_from(("", *KEYS)),
         peer=st.sampled_from(("", *PEERS)),
-        numbers=st.one_of(NUMBERS, st.just([])),
+        picks=st.one_of(PICKS, st.just([])),
         sure=st.integers(0, 2),
     )
-    def void(self, key_id: str, peer: str, numbers: list[int], sure: int) -> None:
+    def void(self, key_id: str, peer: str, picks: list[int], sure: int) -> None:
         """What matches everything that is named."""
+        numbers = self.picked(picks)
         if sure:
             return
         doomed = {
