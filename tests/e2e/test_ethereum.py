@@ -40,6 +40,14 @@ def happened(stack: RunningStack, party: str, kind: str) -> list[events.Event]:
     return [events.decode(kind, payload) for (payload,) in rows]
 
 
+def stocked(stack: RunningStack, party: str) -> list[bytes]:
+    """What a party has in stock."""
+    connection = apsw.Connection(str(stack.layout.node(party) / "shares.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    names = [name for (name,) in connection.execute("SELECT presignature_id FROM presignatures")]
+    connection.close()
+    return names
+
+
 def limits(*assets: str) -> dict[str, object]:
     """A policy that lets these go."""
     amounts = {"per_transaction": str(10**22), "per_window": str(10**23), "window_s": WINDOW_S}
@@ -142,13 +150,17 @@ async def test_presignatures_are_made_for_what_is_signed_for_and_used_once(
             for party in PARTIES
         }
 
-    def kept() -> int:
-        return sum(len(event.entries) for event in happened(stack, PARTIES[0], "presignatures-kept"))
+    def kept(party: str) -> int:
+        return sum(len(event.entries) for event in happened(stack, party, "presignatures-kept"))
 
-    made_before = kept()
+    made_before = {party: kept(party) for party in PARTIES}
     await sign("the first")
     deadline = time.monotonic() + 30
-    while kept() < made_before + 16:  # eight for each of its two quorums
+    while any(kept(party) < made_before[party] + 8 for party in PARTIES):
+        assert time.monotonic() < deadline, stack.log_tails()
+        await sign("until each of them has signed, and prepares")
+        await asyncio.sleep(0.1)
+    while any(len(stocked(stack, party)) < 16 for party in PARTIES):  # eight for each of its two quorums
         assert time.monotonic() < deadline, stack.log_tails()
         await asyncio.sleep(0.1)
     await asyncio.sleep(0.2)  # until the coordinator has heard of the last ones
@@ -163,12 +175,11 @@ async def test_presignatures_are_made_for_what_is_signed_for_and_used_once(
     await stack.kill9(victim)
     await stack.bring_back(victim)
     assert happened(stack, victim, "presignatures-voided")
-    kept_before = kept()
-    for number in range(4):
-        await sign(f"after the crash {number}")
+    kept_before = kept(victim)
     deadline = time.monotonic() + 30  # the others find out that their halves are of no use, and new ones are made
-    while kept() < kept_before + 16:
+    while kept(victim) < kept_before + 16:
         assert time.monotonic() < deadline, stack.log_tails()
+        await sign(f"after the crash at {time.monotonic()}")
         await asyncio.sleep(0.1)
     for survivor in PARTIES[1:]:
         assert any(victim in event.reason for event in happened(stack, survivor, "presignatures-voided"))

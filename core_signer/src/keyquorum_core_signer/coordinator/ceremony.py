@@ -86,6 +86,7 @@ class Ceremony:
         self._operation = operation
         self._span = span
         self._experience = _Experience()
+        self._by_stock = setting.committee.prefers_stock()
 
     async def run(self) -> None:
         """Carry the operation out, or fail it."""
@@ -146,7 +147,7 @@ class Ceremony:
                 continue
 
     def _stocked(self, plan: Plan) -> Callable[[tuple[str, ...]], bool] | None:
-        if not plan.paths:
+        if not plan.paths or not self._by_stock:
             return None
         return lambda node_ids: self._committee.pools.stocked(plan.key_id, plan.epoch, plan.paths, node_ids)
 

@@ -19,6 +19,8 @@ from keyquorum_core_signer.coordinator.registry import KeyRegistry
 from keyquorum_core_signer.intents.roster import Roster
 from keyquorum_protos.party.v1 import party_pb2
 
+TURN_EVERY: Final = 8  # operations of which one goes to the quorum that was used least lately, stocked or not
+
 _log = structlog.get_logger(__name__)
 
 
@@ -62,6 +64,7 @@ class Committee:
         self._metrics = metrics
         self._uses = itertools.count(1)
         self._routes = itertools.count(1)
+        self._preferences = itertools.count(1)
         self.changed: Final = Notice()
         self.pools: Final = Pools()
         self.members: Final[Mapping[str, Member]] = {
@@ -81,6 +84,13 @@ class Committee:
         """Hang up."""
         for member in self.members.values():
             await member.link.stop()
+
+    def prefers_stock(self) -> bool:
+        """Whether the next operation should go to a quorum with presignatures; now and then it goes to whose turn it is.
+
+        Or quorums without a stock would never be asked, never be in demand, and so never have one.
+        """
+        return next(self._preferences) % TURN_EVERY != 0
 
     def new_route(self) -> int:
         """A number that no session or request of this process has used."""

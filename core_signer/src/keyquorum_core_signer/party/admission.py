@@ -4,7 +4,8 @@ Nothing that a coordinator says is believed here. The initiator's signature, the
 and its own policy copy decide; the operation log then binds the operation id to this one intent for ever.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +28,7 @@ from keyquorum_core_signer.intents.roster import Roster
 from keyquorum_core_signer.party.allowance import Allowance
 from keyquorum_core_signer.party.keyring import ActiveKey, Keyring
 from keyquorum_core_signer.party.metrics import DENIALS_UNRECORDED
+from keyquorum_core_signer.party.presignatures import Burned
 from keyquorum_core_signer.party.refusal import (
     INTENT_INVALID,
     INTERNAL,
@@ -57,11 +59,15 @@ class Ordered:
 
 @dataclass(frozen=True, slots=True)
 class AdmittedSign:
-    """A signing intent that this party takes part in; its operation id is recorded."""
+    """A signing intent that this party takes part in; its operation id is recorded.
+
+    ``burned`` is what was to be burned for it, or why that is not to be had: the reservation stands all the same.
+    """
 
     ordered: Ordered
     command: Sign
     key: ActiveKey
+    burned: Burned | Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,10 @@ class AdmittedCreate:
 
 
 Admitted = AdmittedSign | AdmittedCreate
+
+Burn = Callable[[ActiveKey], Awaitable[Burned]]
+"""Uses presignatures up. It may be begun before the admission is durable: the store takes it up after the admission, and
+burns nothing for an operation that it did not admit; so both cost one write to the disk."""
 
 
 class Admission:
@@ -105,12 +115,15 @@ class Admission:
             raise Refusal(error.code, error.detail, rule="authorization") from None
         return Ordered(data, intent, intent_hash(data), operation_id(data))
 
-    async def admit(self, ordered: Ordered, participants: Sequence[str]) -> Admitted:
-        """Decide, and record the operation; :class:`Refusal`, with an audit row, otherwise."""
+    async def admit(self, ordered: Ordered, participants: Sequence[str], burn: Burn | None = None) -> Admitted:
+        """Decide, and record the operation; :class:`Refusal`, with an audit row, otherwise.
+
+        ``burn`` is for signing with presignatures, which nothing but what a codec explains may be.
+        """
         try:
             if isinstance(ordered.intent.command, CreateKey):
                 return await self._create(ordered, ordered.intent.command, participants)
-            return await self._sign(ordered, ordered.intent.command, participants)
+            return await self._sign(ordered, ordered.intent.command, participants, burn)
         except Refusal as refusal:
             await self._record_denial(ordered, refusal)
             raise
@@ -125,7 +138,11 @@ class Admission:
         await self._record(ordered, commands.OperationKind.CREATE_KEY, command.key_id, ())
         return AdmittedCreate(ordered, command)
 
-    async def _sign(self, ordered: Ordered, command: Sign, participants: Sequence[str]) -> AdmittedSign:
+    async def _sign(
+        self, ordered: Ordered, command: Sign, participants: Sequence[str], burn: Burn | None
+    ) -> AdmittedSign:
+        if burn is not None and command.raw:
+            raise Refusal(INTENT_INVALID, "what nothing explains is signed without presignatures", rule="raw")
         key = await self._keyring.active(command.key_id)
         now_ms = self._store.time_ms(self._now_ms())
         _require(decide_order(ordered.intent, key.certificate, self._roster, participants, now_ms))
@@ -133,8 +150,16 @@ class Admission:
         now_ms = self._store.time_ms(self._now_ms())
         decision = decide_sign(ordered.intent, key.certificate, self._roster, decoded, participants, now_ms)
         _require(decision)
-        await self._record(ordered, commands.OperationKind.SIGN, command.key_id, decision.spends)
-        return AdmittedSign(ordered, command, key)
+        recorded = self._record(ordered, commands.OperationKind.SIGN, command.key_id, decision.spends)
+        if burn is None:
+            await recorded
+            return AdmittedSign(ordered, command, key)
+        refused, burned = await asyncio.gather(recorded, burn(key), return_exceptions=True)
+        if isinstance(refused, BaseException):
+            raise refused
+        if isinstance(burned, BaseException) and not isinstance(burned, Refusal):
+            raise burned
+        return AdmittedSign(ordered, command, key, burned)
 
     async def _explain(self, command: Sign, key: ActiveKey) -> Decoded:
         """What our own codec finds in the payload, told which addresses are ours at the paths that the intent names."""

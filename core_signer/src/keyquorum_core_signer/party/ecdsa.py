@@ -3,9 +3,8 @@
 from typing import Final
 
 from keyquorum_core_signer.party import jobs
-from keyquorum_core_signer.party.admission import AdmittedSign, Ordered
-from keyquorum_core_signer.party.presignatures import Pool, Presignatures
-from keyquorum_core_signer.party.refusal import INTENT_INVALID, Refusal
+from keyquorum_core_signer.party.admission import AdmittedSign
+from keyquorum_core_signer.party.refusal import Refusal
 
 SCHEME: Final = "ecdsa_secp256k1"
 SIGN_ROUNDS: Final = 3
@@ -20,22 +19,14 @@ def messages_of(admitted: AdmittedSign) -> tuple[tuple[bytes, tuple[int, ...]], 
     return tuple((message.message, message.path) for message in admitted.command.messages)
 
 
-async def online_job(
-    presignatures: Presignatures,
-    ordered: Ordered,
-    admitted: AdmittedSign,
-    terms: jobs.SessionTerms,
-    presignature_ids: tuple[bytes, ...],
-) -> jobs.OnlineJob:
-    """Burn the presignatures that the coordinator named, one per message, each of exactly this key, path and quorum."""
-    messages = messages_of(admitted)
-    if len(presignature_ids) != len(messages) or len(set(presignature_ids)) != len(messages):
-        raise Refusal(INTENT_INVALID, "not one presignature per message", rule="presignature", retriable=True)
-    quorum = tuple(seat.node_id for seat in terms.participants)
-    pools = [Pool(terms.key_id, terms.epoch, path, quorum) for _, path in messages]
-    burned = await presignatures.burn(ordered.op_id, terms.session_id, pools, presignature_ids)
+def online_job(admitted: AdmittedSign, terms: jobs.SessionTerms) -> jobs.OnlineJob:
+    """Sign with what was burned when the intent was admitted; :class:`Refusal` if that was not to be had."""
+    burned = admitted.burned
+    if isinstance(burned, Refusal):
+        raise burned
+    assert burned is not None
     uses = tuple(
         jobs.PresignatureUse(name, sealed, path, digest)
-        for (name, sealed), (digest, path) in zip(burned.uses, messages, strict=True)
+        for (name, sealed), (digest, path) in zip(burned.uses, messages_of(admitted), strict=True)
     )
     return jobs.OnlineJob(terms, uses, burned.key)

@@ -36,9 +36,10 @@ from keyquorum_core_signer.party.checked import Checks
 from keyquorum_core_signer.party.conversation import Conversation, SessionFailed
 from keyquorum_core_signer.party.custody import Custody
 from keyquorum_core_signer.party.demand import Demand
+from keyquorum_core_signer.party.keyring import ActiveKey
 from keyquorum_core_signer.party.metrics import SESSION_SECONDS, SESSIONS
 from keyquorum_core_signer.party.pairs import DKLS23, Pairs
-from keyquorum_core_signer.party.presignatures import Presignatures
+from keyquorum_core_signer.party.presignatures import Burned, Pool, Presignatures
 from keyquorum_core_signer.party.refusal import (
     DEADLINE_EXCEEDED,
     INTENT_INVALID,
@@ -217,7 +218,8 @@ class PartySession:
         """Have the intent admitted. Whatever ends this but a refusal may leave it recorded."""
         self._progress.recorded = True
         try:
-            return await self.services.admission.admit(self.ordered, self.participants)
+            burn = self._burn if self.presignature_ids else None
+            return await self.services.admission.admit(self.ordered, self.participants, burn)
         except Refusal:
             self._progress.recorded = False
             raise
@@ -238,15 +240,21 @@ class PartySession:
         self._last_round = SIGN_ROUNDS
         return await self._converse(jobs.SignJob(terms, share, ecdsa.messages_of(admitted)))
 
+    async def _burn(self, key: ActiveKey) -> Burned:
+        """Use up the presignatures that the coordinator named, one per message, each of this key, path and quorum."""
+        command, names = self.ordered.intent.command, self.presignature_ids
+        assert isinstance(command, Sign)
+        certificate = key.certificate
+        pools = [Pool(certificate.key_id, certificate.epoch, m.path, self.participants) for m in command.messages]
+        if certificate.signing_protocol != DKLS23 or len(names) != len(pools) or len(set(names)) != len(pools):
+            raise Refusal(INTENT_INVALID, "not one presignature per message", rule="presignature", retriable=True)
+        return await self.services.presignatures.burn(self.ordered.op_id, self.session_id, pools, names)
+
     async def _sign_ecdsa(self, admitted: AdmittedSign, terms: jobs.SessionTerms) -> bytes:
         services, key = self.services, admitted.key.certificate
         if self.presignature_ids:
-            if admitted.command.raw:
-                raise Refusal(INTENT_INVALID, "what nothing explains is signed without presignatures", rule="raw")
             self._last_round = ecdsa.ONLINE_ROUNDS
-            return await self._converse(
-                await ecdsa.online_job(services.presignatures, self.ordered, admitted, terms, self.presignature_ids)
-            )
+            return await self._converse(ecdsa.online_job(admitted, terms))
         assert self._turn is not None
         if not await self._turn.wait(ecdsa.TURN_S):
             raise Refusal(OVERLOADED, "earlier sessions of the same pairs take too long", rule="turn", retriable=True)
