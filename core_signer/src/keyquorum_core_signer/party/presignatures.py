@@ -5,6 +5,7 @@ envelope until it is burned. So a presignature is used once, because the store g
 process, whatever becomes of the disk: an old image of the store brings back envelopes that nothing opens.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from keyquorum_core_signer.store.ports import ShareStore
 
 PROTOCOL: Final = "dkls23"
 VOIDED_AT_ONCE: Final = 256
+REPORT_S: Final = (
+    0.2  # after a burn; a coordinator that is not told hands a name out once more, and hears that it is gone
+)
 _KEY_BYTES: Final = 32
 
 
@@ -47,6 +51,7 @@ class Presignatures:
         self._now_ms = now_ms
         self._process_key = secrets.token_bytes(_KEY_BYTES)
         self._pools: dict[Pool, dict[bytes, None]] = {}
+        self._burned_from: set[Pool] = set()
         self._listeners: set[Callable[[Pool], object]] = set()
 
     async def open(self) -> None:
@@ -154,14 +159,24 @@ class Presignatures:
         )
         for pool, name in zip(named, presignature_ids, strict=True):
             self._pools.get(pool, {}).pop(name, None)
-        for pool in set(named):
-            self._tell(pool)
+        self._tell_later(named)
         if not isinstance(outcome, presignature_commands.Burned):
             raise _unavailable()
         if len(outcome.sealed) != len(presignature_ids):
             raise Refusal(INTERNAL, "the store gave another number of presignatures")
         PRESIGNATURES_BURNED.inc(len(presignature_ids))
         return Burned(tuple(zip(presignature_ids, outcome.sealed, strict=True)), key)
+
+    def _tell_later(self, pools: Iterable[Pool]) -> None:
+        """What is burned is told of together: whoever named it knows, and a report holds the whole pool."""
+        if not self._burned_from:
+            asyncio.get_running_loop().call_later(REPORT_S, self._tell_burned)
+        self._burned_from.update(pools)
+
+    def _tell_burned(self) -> None:
+        pools, self._burned_from = self._burned_from, set()
+        for pool in pools:
+            self._tell(pool)
 
     def _tell(self, pool: Pool) -> None:
         if not self._pools.get(pool, True):

@@ -1,5 +1,6 @@
 """A party's stock of presignatures: what it opens, what it gives out, what it tells."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -77,6 +78,10 @@ async def test_each_is_for_its_pool(store: SqliteShareStore) -> None:
     assert b"sealed" not in repr(burned).encode()
     with pytest.raises(Refusal, match="not in stock"):
         await stock.burn(op_id, bytes([1]) * 32, [POOL], (NAME,))
+    assert stock.stock(POOL) == ()
+    async with asyncio.timeout(10):
+        while len(told) < 2:
+            await asyncio.sleep(0.01)
     assert told == [(POOL, 1), (POOL, 0)]
 
 
