@@ -7,6 +7,7 @@ orders whatever it likes. What it lacks is every key that the parties believe.
 import asyncio
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,19 @@ SOL = f"{CHAIN}/slip44:501"
 def forward(_sender: str, recipient: str, relay: party_pb2.Relay) -> Iterable[tuple[str, party_pb2.Relay]]:
     """An honest relay."""
     return ((recipient, relay),)
+
+
+def withhold_from(victim: str, frames: int) -> RelayHook:
+    """Hands on everything but what comes to one party after that many frames from each peer."""
+    counted: Counter[str] = Counter()
+
+    def hook(sender: str, recipient: str, relay: party_pb2.Relay) -> Iterable[tuple[str, party_pb2.Relay]]:
+        if recipient != victim:
+            return ((recipient, relay),)
+        counted[sender] += 1
+        return ((recipient, relay),) if counted[sender] <= frames else ()
+
+    return hook
 
 
 @dataclass

@@ -4,8 +4,6 @@ import asyncio
 import os
 import signal
 import stat
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,22 +11,9 @@ import pytest
 from keyquorum_core_signer.intents.certificate import parse_certificate
 from keyquorum_protos.party.v1 import party_pb2
 from support.cell import Cell
-from support.hostile_coordinator import HostileCoordinator, RelayHook, create_intent, raw_intent
+from support.hostile_coordinator import HostileCoordinator, create_intent, raw_intent, withhold_from
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-def withhold_from(victim: str, frames: int) -> RelayHook:
-    """Hands on everything but what comes to one party after that many frames from each peer."""
-    counted: Counter[str] = Counter()
-
-    def hook(sender: str, recipient: str, relay: party_pb2.Relay) -> Iterable[tuple[str, party_pb2.Relay]]:
-        if recipient != victim:
-            return ((recipient, relay),)
-        counted[sender] += 1
-        return ((recipient, relay),) if counted[sender] <= frames else ()
-
-    return hook
 
 
 def workers_of(pid: int) -> list[int]:

@@ -10,7 +10,7 @@ from coincurve import PublicKey
 from keyquorum_core_signer.intents.certificate import parse_certificate
 from keyquorum_protos.party.v1 import party_pb2
 from support.cell import Cell
-from support.hostile_coordinator import HostileCoordinator, create_intent
+from support.hostile_coordinator import HostileCoordinator, create_intent, withhold_from
 from support.raw_orders import child_of, order
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -86,6 +86,25 @@ async def test_one_party_told_to_use_a_presignature_and_the_other_not(cell: Cell
         results = await coordinator.run(("party-1", "party-2"), *intent, change=tell_one, deadline_ms=1000)
         assert all(result.error.code and not result.error.culprits for result in results.values())
         results = await coordinator.run(("party-1", "party-2"), *intent)
+        assert all(result.signatures for result in results.values()), results
+        assert not any(link.banned for link in coordinator.links.values())
+
+
+async def test_a_pair_that_was_lost_is_made_anew_while_a_session_waits(cell: Cell) -> None:
+    """A coordinator withholds messages in the middle of checks: both set-ups go, nobody is banned, and the next session signs
+    with a new one, without being asked twice."""
+    quorum = ("party-1", "party-2")
+    async with HostileCoordinator(cell).connected() as coordinator:
+        certificate = parse_certificate((await coordinator.create_key(scheme=SCHEME)).certificate)
+        await coordinator.paired(cell.nodes)
+        coordinator.hook = withhold_from("party-1", 2)  # its peer's first round, and no more
+        intent = order(cell, certificate.key_id, (bytes(range(32)), ()), scheme=SCHEME)
+        results = await coordinator.run(quorum, *intent, deadline_ms=1000)
+        assert {result.error.code for result in results.values()} == {"deadline-exceeded"}, results
+    assert "ended without a verdict" in cell.parties["party-1"].log()
+    async with HostileCoordinator(cell).connected() as coordinator:
+        intent = order(cell, certificate.key_id, (bytes(range(32)), ()), scheme=SCHEME)
+        results = await coordinator.run(quorum, *intent, deadline_ms=9000)
         assert all(result.signatures for result in results.values()), results
         assert not any(link.banned for link in coordinator.links.values())
 

@@ -105,7 +105,7 @@ class Pairing:
         peer = self._peers[node_id]
         match message:
             case control.PairWanted():
-                peer.wanted = self._proposes(node_id)
+                peer.wanted = self._proposes(node_id) and peer.allowance.take(self._services.now_ms())
             case control.PairProposal():
                 await self._accept(node_id, peer, message)
             case control.PairAcceptance():

@@ -113,14 +113,14 @@ class Pairs:
             detail = f"this party has banned {', '.join(banned)}: an operator has to decide"
             raise Refusal(QUORUM_UNAVAILABLE, detail, rule="peer-banned", retriable=True, culprits=banned)
 
-    async def require_living(self, node_ids: Iterable[str], wait_s: float) -> None:
+    async def require_paired(self, node_ids: Iterable[str], wait_s: float) -> None:
         """Wait a moment for pairs that are being made; :class:`Refusal` if one still lacks."""
         names = tuple(node_ids)
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_s
         while True:
             self.require_unbanned(names)
-            missing = [name for name in names if name not in self._living]
+            missing = [name for name in names if self.lacking(name)]
             if not missing:
                 return
             self._changed.clear()

@@ -256,9 +256,12 @@ class PartySession:
             self._last_round = ecdsa.ONLINE_ROUNDS
             return await self._converse(ecdsa.online_job(admitted, terms))
         assert self._turn is not None
+        if any(services.pairs.lacking(peer) for peer in self._others()):
+            self._turn.give_up()  # pairing takes the turn that we would wait with
+            await services.pairs.require_paired(self._others(), ecdsa.PAIRING_S)
+            self._turn = services.pairs.turns.queue(self._others())
         if not await self._turn.wait(ecdsa.TURN_S):
             raise Refusal(OVERLOADED, "earlier sessions of the same pairs take too long", rule="turn", retriable=True)
-        await services.pairs.require_living(self._others(), ecdsa.PAIRING_S)
         self._last_round = ecdsa.SIGN_ROUNDS
         halves = await services.pairs.halves(self._others())
         share = jobs.Sealed(*await services.custody.fetch(key))
